@@ -1,0 +1,1 @@
+"""What has been found: searches, trials, architectures and measurements, in SQLite or PostgreSQL."""

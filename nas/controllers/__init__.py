@@ -1,0 +1,1 @@
+"""Who proposes architectures: one file a method, all behind the contract in `controller`."""

@@ -1,0 +1,51 @@
+"""The contract of a controller: it proposes architectures and observes what became of them."""
+
+import random
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from db.trial import Trial
+from nas.objectives import Objective
+from search_spaces.space import Elaboration, SearchSpace
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """An architecture to be tried, and where it comes from."""
+
+    elaboration: Elaboration
+    parent: int | None = None
+    """The number of the trial it was made from."""
+    mutation: str | None = None
+    """The name of the decision that was changed."""
+    information: Mapping[str, Any] = field(default_factory=dict)
+    """What the controller needs again when it observes the trial; JSON values only."""
+
+
+class Controller(ABC):
+    """Proposes architectures of one space for some objectives.
+
+    Contract: the state is a function of the trials observed, in their order, and of the constructor's arguments;
+    `propose` does not change it. So a controller that observes the recorded trials of a search again proposes what
+    the first one would have proposed: resume is replay. All randomness comes from `rng`, which the session derives
+    from (seed, number of the proposal); the seed given to the constructor is for initial weights only.
+
+    Every proposal passes the space's `verify`; constraints are checked by the session, which lets the controller
+    observe a rejected trial too (state `rejected`, analysis figures in `values`, no metrics). Failed and diverged
+    trials are observed likewise.
+    """
+
+    def __init__(self, space: SearchSpace, objectives: tuple[Objective, ...], *, seed: int = 0) -> None:
+        self.space = space
+        self.objectives = objectives
+        self.seed = seed
+
+    @abstractmethod
+    def propose(self, number: int, *, rng: random.Random) -> Proposal:
+        """The `number`-th proposal of the search, counted from 0."""
+
+    @abstractmethod
+    def observe(self, trial: Trial) -> None:
+        """Takes in what became of a proposal."""

@@ -1,0 +1,1 @@
+"""What can be built: operations, graphs, and search spaces as functions from choices to architectures."""

@@ -1,0 +1,143 @@
+"""The nested graph: nodes in topological order, and cells, which are operations whose body is again a graph."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+from search_spaces.errors import InvalidArchitecture
+from search_spaces.ops import Input, Operation, Shape
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One operation, the indices of the nodes it reads, and a name that is unique in its graph."""
+
+    name: str
+    operation: Operation
+    inputs: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """A directed acyclic graph as a tuple of nodes in topological order.
+
+    Values that come in are nodes with the operation `Input`, by name. `outputs` are pairs of a name and the index of
+    a node; most graphs have one of each. A graph is a value: it compares by content and never changes. Its hash is
+    computed once, so that graphs are cheap keys of memo tables.
+    """
+
+    nodes: tuple[Node, ...]
+    outputs: tuple[tuple[str, int], ...]
+    _hash: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_hash", hash((self.nodes, self.outputs)))
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The hash of a string differs from process to process, so it must not travel.
+        return (Graph, (self.nodes, self.outputs))
+
+    @property
+    def inputs(self) -> tuple[int, ...]:
+        """The indices of the nodes that stand for values from outside."""
+        return tuple(index for index, node in enumerate(self.nodes) if isinstance(node.operation, Input))
+
+    def consumers(self) -> tuple[tuple[int, ...], ...]:
+        """For each node the indices of the nodes that read it, once for each time it is read."""
+        readers: list[list[int]] = [[] for _ in self.nodes]
+        for index, node in enumerate(self.nodes):
+            for source in node.inputs:
+                readers[source].append(index)
+        return tuple(map(tuple, readers))
+
+
+@dataclass(frozen=True, slots=True)
+class Cell(Operation):
+    """An operation whose body is a graph with one output; `family` says of which kind the cell is.
+
+    The cell's inputs are the `Input` nodes of its body, in their order.
+    """
+
+    family: str
+    body: Graph
+
+    @property
+    def has_weights(self) -> bool:
+        return _graph_has_weights(self.body)
+
+    def output_shape(self, *inputs: Shape) -> Shape:
+        return node_shapes(self.body, inputs)[self.body.outputs[0][1]]
+
+
+@lru_cache(maxsize=65_536)
+def _graph_has_weights(graph: Graph) -> bool:
+    return any(node.operation.has_weights for node in graph.nodes)
+
+
+@lru_cache(maxsize=65_536)
+def node_shapes(graph: Graph, input_shapes: tuple[Shape, ...]) -> tuple[Shape, ...]:
+    """The output shape of every node of `graph`, for inputs of these shapes.
+
+    Raises:
+        InvalidArchitecture: an operation refuses its inputs; the message names the node.
+    """
+    given = iter(input_shapes)
+    shapes: list[Shape] = []
+    for node in graph.nodes:
+        if isinstance(node.operation, Input):
+            try:
+                shapes.append(next(given))
+            except StopIteration:
+                raise InvalidArchitecture(
+                    f"rule inputs: no shape is given for the input {node.name!r}; {len(input_shapes)} given"
+                ) from None
+        else:
+            try:
+                shapes.append(node.operation.output_shape(*[shapes[source] for source in node.inputs]))
+            except InvalidArchitecture as error:
+                raise InvalidArchitecture(f"node {node.name!r}: {error}") from None
+    if len(graph.inputs) != len(input_shapes):
+        raise InvalidArchitecture(f"rule inputs: {len(input_shapes)} shapes for {len(graph.inputs)} inputs")
+    return tuple(shapes)
+
+
+def walk(graph: Graph, prefix: str = "") -> Iterator[tuple[str, Node]]:
+    """Every node that is not a cell, at any depth, with its path (`stage1.cell2.conv`), inputs of cells left out."""
+    for node in graph.nodes:
+        path = prefix + node.name
+        if isinstance(node.operation, Cell):
+            for inner_path, inner in walk(node.operation.body, path + "."):
+                if not isinstance(inner.operation, Input):
+                    yield inner_path, inner
+        else:
+            yield path, node
+
+
+@lru_cache(maxsize=4_096)
+def flatten(graph: Graph) -> Graph:
+    """The plain graph that computes the same: every cell replaced by its body, nodes named by their path."""
+    nodes: list[Node] = []
+
+    def place(part: Graph, prefix: str, sources: tuple[int, ...] | None) -> list[int]:
+        given = iter(sources or ())
+        positions: list[int] = []
+        for node in part.nodes:
+            if isinstance(node.operation, Input) and sources is not None:
+                positions.append(next(given))
+                continue
+            inputs = tuple(positions[source] for source in node.inputs)
+            if isinstance(node.operation, Cell):
+                body = node.operation.body
+                inner = place(body, f"{prefix}{node.name}.", inputs)
+                positions.append(inner[body.outputs[0][1]])
+            else:
+                positions.append(len(nodes))
+                nodes.append(Node(prefix + node.name, node.operation, inputs))
+        return positions
+
+    positions = place(graph, "", None)
+    return Graph(tuple(nodes), tuple((name, positions[index]) for name, index in graph.outputs))

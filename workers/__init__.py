@@ -1,0 +1,1 @@
+"""How a candidate is evaluated: evaluators that measure, and executors that keep workers busy."""

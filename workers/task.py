@@ -1,0 +1,112 @@
+"""What passes between a search and those who do its work: the task, its outcome, and the three contracts around them."""
+
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from db.trial import Measurement, TrialState
+from search_spaces.architecture import Architecture
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationTask:
+    """Evaluate this architecture for so many epochs; `number` is the trial's, `attempt` counts from 1."""
+
+    number: int
+    architecture: Architecture
+    epochs: int
+    seed: int
+    attempt: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What an evaluator found in the end: final metrics, and the weights as safetensors bytes where it has any."""
+
+    values: Mapping[str, float]
+    weights: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How an attempt ended: complete, diverged or failed, with the final metrics or the reason in one line."""
+
+    state: TrialState
+    seconds: float
+    worker: str
+    values: Mapping[str, float]
+    reason: str | None = None
+    weights: bytes | None = None
+
+
+class Diverged(Exception):
+    """Raised by an evaluator when a value is not finite; the message says which and when."""
+
+
+class Evaluator(Protocol):
+    """Measures an architecture.
+
+    `evaluate` yields a measurement after every epoch and returns the evaluation. The same task gives the same values.
+    It raises `Diverged` when a value is not finite. Evaluators are picklable and cheap until first used: data are
+    loaded in the worker, once. `metrics` names what the final values hold, so that objectives can be checked before
+    anything runs. `identity` is a JSON text that is equal for evaluators whose results are interchangeable.
+    """
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The names of the final metrics."""
+        ...
+
+    @property
+    def identity(self) -> str:
+        """Evaluator, data and recipe, as canonical JSON text."""
+        ...
+
+    def evaluate(self, task: EvaluationTask) -> Generator[Measurement, None, Evaluation]:
+        """Measures the architecture of `task`."""
+        ...
+
+
+class WorkSource(Protocol):
+    """Where an executor gets its work and leaves its results; called from one thread only.
+
+    The order of calls for a task is `next_task`, any number of `report`, then exactly one of `finish` and `lost`.
+    """
+
+    @property
+    def finished(self) -> bool:
+        """Whether no task will be handed out any more and none is out."""
+        ...
+
+    def next_task(self, worker: str) -> EvaluationTask | None:
+        """The next task, for the named worker; None when there is none now (wait for a running one, or `finished`)."""
+        ...
+
+    def report(self, number: int, measurement: Measurement) -> bool:
+        """Takes an intermediate measurement; False means that the task is to be stopped."""
+        ...
+
+    def finish(self, number: int, outcome: Outcome) -> None:
+        """Takes the outcome of a task."""
+        ...
+
+    def lost(self, number: int, reason: str) -> None:
+        """Says that the worker died; the source hands the task out again while it has attempts left."""
+        ...
+
+
+class Executor(Protocol):
+    """Runs a work source to its end.
+
+    `run` returns when the source is finished. On an exception or KeyboardInterrupt it stops its workers, leaves no
+    process behind, and lets the exception through; tasks then out are neither finished nor lost.
+    """
+
+    @property
+    def workers(self) -> int:
+        """How many tasks can be out at once."""
+        ...
+
+    def run(self, source: WorkSource) -> None:
+        """Hands out work until the source is finished."""
+        ...
