@@ -1,1 +1,6 @@
 """What an architecture costs and sees: parameters, MACs, memory and receptive field, before anything is trained."""
+
+from analysis.receptive_field import Window, seen_box
+from analysis.report import FIGURES, Layer, Report, analyze
+
+__all__ = ["FIGURES", "Layer", "Report", "Window", "analyze", "seen_box"]

@@ -1,1 +1,30 @@
-"""What has been found: searches, trials, architectures and measurements, in SQLite or PostgreSQL."""
+"""What has been found: searches, trials, architectures and measurements, in SQLite or PostgreSQL.
+
+The values are plain; `Store` loads SQLAlchemy, so it is imported only when it is first asked for.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from db.trial import ArchitectureRecord, Measurement, Search, SearchState, Trial, TrialState
+
+if TYPE_CHECKING:
+    from db.store import SearchSummary, Store
+
+__all__ = [
+    "ArchitectureRecord",
+    "Measurement",
+    "Search",
+    "SearchState",
+    "SearchSummary",
+    "Store",
+    "Trial",
+    "TrialState",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("SearchSummary", "Store"):
+        from db import store
+
+        return getattr(store, name)
+    raise AttributeError(f"module 'db' has no attribute {name!r}")

@@ -1,0 +1,82 @@
+"""The front door: what people call, from Python as `nas.search(...)` and from the shell as `nas`."""
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nas.config import RunConfig
+    from nas.result import Found, SearchResult
+
+__all__ = ["Found", "RunConfig", "SearchResult", "results", "resume", "search"]
+
+ROOMS = ("workers", "analysis", "db", "search_spaces")
+"""The packages that `nas` is made of besides itself."""
+
+
+def _check_rooms() -> None:
+    """Refuses to start when a room's common name leads to somebody else's package."""
+    home = Path(__file__).resolve().parent.parent
+    for room in ROOMS:
+        spec = find_spec(room)
+        origin = None if spec is None or spec.origin is None else Path(spec.origin).resolve()
+        if origin is None or origin.parent.parent != home:
+            raise ImportError(
+                f"nas needs its own package {room!r} in {home}, but Python finds {origin or 'nothing'}; "
+                "rename or uninstall the other one, or run in a fresh virtual environment"
+            )
+
+
+_check_rooms()
+
+
+def search(*, listener: Any = None, **settings: Any) -> "SearchResult":
+    """Runs a search to its end and returns what it found.
+
+    `settings` are the keys of a run file: `space`, `data`, `controller`, `trials`, `epochs`, `seed`, `workers`,
+    `executor`, `objectives`, `constraints`, `db`, `name`, …; see `nas.RunConfig`. `listener` is called with a
+    `nas.progress.Progress` whenever something has changed.
+
+    Raises:
+        UserError: a setting is wrong; nothing is written then. `Conflict` where the name is taken.
+    """
+    from nas import run
+    from nas.config import make_config
+
+    return run.search(make_config(settings), listener=listener or (lambda progress: None))
+
+
+def resume(name: str, *, db: str = "nas.db", listener: Any = None) -> "SearchResult":
+    """Continues an interrupted search to its end and returns what it found.
+
+    Raises:
+        NotFound: there is no such database or search.
+        Conflict: another process drives the search now.
+    """
+    from nas import run
+
+    return run.resume(name, db, listener=listener or (lambda progress: None))
+
+
+def results(name: str, *, db: str = "nas.db") -> "SearchResult":
+    """What a search has found so far.
+
+    Raises:
+        NotFound: there is no such database or search.
+    """
+    from nas.result import SearchResult
+
+    return SearchResult(db, name)
+
+
+def __getattr__(name: str) -> Any:
+    # `nas --help` must not wait for the libraries behind these.
+    if name == "RunConfig":
+        from nas.config import RunConfig
+
+        return RunConfig
+    if name in ("SearchResult", "Found"):
+        from nas import result
+
+        return getattr(result, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -66,10 +66,12 @@ class Identity(Operation):
 
 @dataclass(frozen=True, slots=True)
 class Zero(Operation):
-    """Gives zeros of its input's shape: the `none` of cell-based search spaces."""
+    """Gives zeros, of `shape` or else of its input's shape: the `none` of cell-based search spaces."""
+
+    shape: Shape = ()
 
     def output_shape(self, *inputs: Shape) -> Shape:
-        return inputs[0]
+        return self.shape or inputs[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,6 +338,8 @@ def _check_window(
             f"{name}: kernel {kernel}, stride {stride}, padding {padding} and dilation {dilation} "
             "must have one entry for each of 1 or 2 spatial axes"
         )
+    if any(len(pair) != 2 for pair in padding):
+        raise InvalidArchitecture(f"{name}: padding {padding} must be one pair (before, after) for each axis")
     if min((*kernel, *stride, *dilation)) < 1 or min(min(pair) for pair in padding) < 0:
         raise InvalidArchitecture(
             f"{name}: kernel {kernel}, stride {stride} and dilation {dilation} must be positive, padding {padding} not negative"

@@ -1,0 +1,126 @@
+"""What one operation costs to store and to run: parameters, buffers, multiply-accumulates, bytes of its result.
+
+`COST_RULES` has one rule for every operation; what costs nothing says so there. Costs of a graph are sums over its
+nodes, also over those whose result is later thrown away: they run all the same.
+
+Conventions: a MAC is one multiplication with its addition, counted in convolutions and linear layers alone, without
+their biases (as torch's `FlopCounterMode` does, which reports twice as many FLOPs); `FLOPS_PER_MAC` is the only place
+that says so. `fvcore_extra` is what fvcore's `FlopCountAnalysis` adds to the MACs of a network in evaluation mode
+(fvcore/nn/jit_handles.py and flop_count.py): for each element 2 in a batch norm and 5 in a layer norm (1 and 4 where
+they are not affine), 1 for each input element of a global average over two axes. It knows no handler for global
+averages over one axis, nor for any maximum, sum or activation, and counts them as 0.
+"""
+
+from collections.abc import Callable, Iterable
+from math import prod
+from typing import Any, NamedTuple
+
+from search_spaces.ops import (
+    Activation,
+    Add,
+    BatchNorm,
+    Concat,
+    Conv,
+    Dropout,
+    Flatten,
+    GlobalPool,
+    Identity,
+    Input,
+    LayerNorm,
+    Linear,
+    Operation,
+    Pool,
+    Shape,
+    Zero,
+)
+
+FLOPS_PER_MAC = 2
+BYTES_PER_FLOAT = 4
+BYTES_PER_COUNTER = 8
+"""Batch norm counts its batches in one int64."""
+
+
+class Cost(NamedTuple):
+    """What an operation, or a graph of them, takes for one input without a batch; costs add up field by field.
+
+    `activation_bytes` are those of the output of an operation; in a graph, of all its operations that are not cells.
+    """
+
+    params: int = 0
+    buffer_bytes: int = 0
+    macs: int = 0
+    fvcore_extra: int = 0
+    activation_bytes: int = 0
+
+
+CostRule = Callable[[Any, Shape, Shape], Cost]
+"""From an operation, the shape of its first input and the shape of its output to its cost."""
+
+
+def _nothing(operation: Operation, input_shape: Shape, output_shape: Shape) -> Cost:
+    return Cost()
+
+
+def _conv(conv: Conv, input_shape: Shape, output_shape: Shape) -> Cost:
+    weights = conv.out_channels * (input_shape[0] // conv.groups) * prod(conv.kernel)
+    params = weights + (conv.out_channels if conv.bias else 0)
+    return Cost(params=params, macs=weights * prod(output_shape[1:]))
+
+
+def _linear(linear: Linear, input_shape: Shape, output_shape: Shape) -> Cost:
+    weights = input_shape[0] * linear.out_features
+    return Cost(params=weights + (linear.out_features if linear.bias else 0), macs=weights)
+
+
+def _batch_norm(norm: BatchNorm, input_shape: Shape, output_shape: Shape) -> Cost:
+    channels = input_shape[0]
+    return Cost(
+        params=2 * channels if norm.affine else 0,
+        buffer_bytes=2 * channels * BYTES_PER_FLOAT + BYTES_PER_COUNTER,
+        fvcore_extra=prod(input_shape) * (2 if norm.affine else 1),
+    )
+
+
+def _layer_norm(norm: LayerNorm, input_shape: Shape, output_shape: Shape) -> Cost:
+    return Cost(
+        params=2 * input_shape[0] if norm.affine else 0, fvcore_extra=prod(input_shape) * (5 if norm.affine else 4)
+    )
+
+
+def _global_pool(pool: GlobalPool, input_shape: Shape, output_shape: Shape) -> Cost:
+    counted = pool.kind == "average" and len(input_shape) == 3
+    return Cost(fvcore_extra=prod(input_shape) if counted else 0)
+
+
+COST_RULES: dict[type[Operation], CostRule] = {
+    Input: _nothing,
+    Identity: _nothing,
+    Zero: _nothing,
+    Conv: _conv,
+    Pool: _nothing,
+    GlobalPool: _global_pool,
+    Linear: _linear,
+    BatchNorm: _batch_norm,
+    LayerNorm: _layer_norm,
+    Activation: _nothing,
+    Dropout: _nothing,
+    Flatten: _nothing,
+    Add: _nothing,
+    Concat: _nothing,
+}
+
+
+def tensor_bytes(shape: Shape) -> int:
+    """The bytes of a float32 tensor of this shape, for a batch of 1."""
+    return BYTES_PER_FLOAT * prod(shape)
+
+
+def operation_cost(operation: Operation, input_shape: Shape, output_shape: Shape) -> Cost:
+    """The cost of one operation that is not a cell, given the shape of its first input."""
+    cost = COST_RULES[type(operation)](operation, input_shape, output_shape)
+    return cost._replace(activation_bytes=tensor_bytes(output_shape))
+
+
+def graph_cost(parts: Iterable[Cost]) -> Cost:
+    """The cost of a graph from that of its nodes."""
+    return Cost(*map(sum, zip(*parts, strict=True)))

@@ -1,0 +1,126 @@
+"""How much memory the activations of a graph take at most while it runs, by liveness.
+
+The model: operations run in the order of the nodes, one at a time. A value lives from the operation that makes it to
+the last one that reads it; outputs live to the end. The inputs of a cell live as long as the cell runs, whatever it
+does with them, because the frame that called it holds them; for the same reason the network's own input always lives.
+Views take no memory: `Identity`, `Flatten` and `Dropout` (in evaluation mode) give the storage of their input again.
+A sum of three or more adds one input after the other, so it holds a partial sum besides its result, and a convolution
+with uneven padding holds a padded copy of its input. Everything is float32 and for a batch of 1. What a kernel
+allocates for itself (the columns of a matrix product, the indices of a maximum) is not counted, nor what an allocator
+rounds up.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from analysis.cost import tensor_bytes
+from search_spaces.graph import Graph
+from search_spaces.ops import (
+    Activation,
+    Add,
+    BatchNorm,
+    Concat,
+    Conv,
+    Dropout,
+    Flatten,
+    GlobalPool,
+    Identity,
+    Input,
+    LayerNorm,
+    Linear,
+    Operation,
+    Pool,
+    Shape,
+    Zero,
+)
+
+
+class Storage(NamedTuple):
+    """What an operation does to memory, beyond its inputs, which its caller holds.
+
+    `working_bytes` is the most it holds at any time while it runs, its output included; `output_bytes` is what stays
+    of that afterwards; `view_of` is the number of the input whose storage the output is, None if it has its own.
+    """
+
+    working_bytes: int
+    output_bytes: int
+    view_of: int | None
+
+
+HELD_BY_CALLER = Storage(0, 0, None)
+"""The storage of a graph's input."""
+
+
+StorageRule = Callable[[Any, tuple[Shape, ...], Shape], Storage]
+"""From an operation, the shapes of its inputs and the shape of its output to its storage."""
+
+
+def _view(operation: Operation, input_shapes: tuple[Shape, ...], output_shape: Shape) -> Storage:
+    return Storage(0, 0, 0)
+
+
+def _new(operation: Operation, input_shapes: tuple[Shape, ...], output_shape: Shape) -> Storage:
+    size = tensor_bytes(output_shape)
+    return Storage(size, size, None)
+
+
+def _add(add: Add, input_shapes: tuple[Shape, ...], output_shape: Shape) -> Storage:
+    size = tensor_bytes(output_shape)
+    return Storage(size if len(input_shapes) == 2 else 2 * size, size, None)
+
+
+def _conv(conv: Conv, input_shapes: tuple[Shape, ...], output_shape: Shape) -> Storage:
+    size = tensor_bytes(output_shape)
+    if all(before == after for before, after in conv.padding):
+        return Storage(size, size, None)
+    channels, *lengths = input_shapes[0]
+    padded = [length + before + after for length, (before, after) in zip(lengths, conv.padding, strict=True)]
+    return Storage(size + tensor_bytes((channels, *padded)), size, None)
+
+
+STORAGE_RULES: dict[type[Operation], StorageRule] = {
+    Input: _view,
+    Identity: _view,
+    Zero: _new,
+    Conv: _conv,
+    Pool: _new,
+    GlobalPool: _new,
+    Linear: _new,
+    BatchNorm: _new,
+    LayerNorm: _new,
+    Activation: _new,
+    Dropout: _view,
+    Flatten: _view,
+    Add: _add,
+    Concat: _new,
+}
+
+
+def operation_storage(operation: Operation, input_shapes: tuple[Shape, ...], output_shape: Shape) -> Storage:
+    """The storage of one operation that is not a cell."""
+    return STORAGE_RULES[type(operation)](operation, input_shapes, output_shape)
+
+
+def graph_storage(graph: Graph, parts: Sequence[Storage]) -> Storage:
+    """The storage of a graph, from that of its nodes: the peak over its run, and what its first output is."""
+    owner = list(range(len(parts)))
+    last_read = list(owner)
+    for index, node in enumerate(graph.nodes):
+        for source in node.inputs:
+            last_read[owner[source]] = index
+        view_of = parts[index].view_of
+        if view_of is not None:
+            owner[index] = owner[node.inputs[view_of]]
+    for _, index in graph.outputs:
+        last_read[owner[index]] = len(parts)
+
+    freed_after = [0] * (len(parts) + 1)
+    live = peak = 0
+    for index, (working_bytes, output_bytes, _) in enumerate(parts):
+        peak = max(peak, live + working_bytes)
+        freed_after[last_read[index]] += output_bytes
+        live += output_bytes - freed_after[index]
+
+    target = owner[graph.outputs[0][1]]
+    is_input = not graph.nodes[target].inputs
+    return Storage(peak, parts[target].output_bytes, graph.inputs.index(target) if is_input else None)

@@ -1,0 +1,288 @@
+"""What a value of a network sees of the network's input: as windows for every layer, and exactly for one position.
+
+A **window** describes one axis: position `i` of the value sees the input from `stride * i + low` to
+`stride * i + high`. Windows are theoretical: they are not clipped to the input, so a layer that "sees" more than the
+whole input can be told from one that sees just all of it. They compose through nested cells (a cell is analysed once
+and its windows are applied wherever it stands), and branches that join are united: the lowest low, the highest high,
+so that uneven padding and branches are exact. What is global (`GlobalPool`, and `Flatten`, behind which positions are
+no longer told apart) sees the union of the windows of all positions and has stride 0, as has everything behind it.
+`Zero` sees nothing, which is None. Where branches of different strides join, no affine window is exact; the smallest
+with the larger stride that holds both at every position is taken.
+
+`seen_box` is exact where windows are not: at borders, between the steps of a stride and the taps of a dilation. It
+equals the bounding box of the gradient of the position with respect to the input, for weights that are all positive.
+
+References:
+    Araujo, Norris, Sim: Computing receptive fields of convolutional neural networks. Distill, 2019.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from search_spaces.architecture import Architecture
+from search_spaces.errors import NotFound, UserError
+from search_spaces.graph import Graph, flatten, node_shapes
+from search_spaces.ops import (
+    Activation,
+    Add,
+    BatchNorm,
+    Concat,
+    Conv,
+    Dropout,
+    Flatten,
+    GlobalPool,
+    Identity,
+    Input,
+    LayerNorm,
+    Linear,
+    Operation,
+    Pool,
+    Shape,
+    Zero,
+)
+
+if TYPE_CHECKING:
+    import numpy
+
+    Mask = numpy.ndarray[tuple[int, ...], numpy.dtype[numpy.bool_]]
+
+
+class Window(NamedTuple):
+    """What the positions of one axis see: position `i` sees `stride * i + low` to `stride * i + high`."""
+
+    stride: int
+    low: int
+    high: int
+
+    @property
+    def size(self) -> int:
+        """How many input positions one position sees, holes between them included."""
+        return self.high - self.low + 1
+
+    @property
+    def centre(self) -> float:
+        """The middle of what position 0 sees."""
+        return (self.low + self.high) / 2
+
+
+Field = tuple[Window, ...]
+"""One window for each spatial axis of what is seen; empty if that is a vector."""
+
+
+class Taps(NamedTuple):
+    """Which inputs one axis of an operation reads: output `i` reads `stride * i + dilation * t - before`, `t < kernel`."""
+
+    kernel: int
+    stride: int
+    before: int
+    dilation: int
+
+    @property
+    def window(self) -> Window:
+        """From the first tap to the last."""
+        return Window(self.stride, -self.before, self.dilation * (self.kernel - 1) - self.before)
+
+
+TapsRule = Callable[[Any, Shape], tuple[Taps, ...] | None]
+"""From an operation and the shape of its first input to its taps: none at all if each position reads itself alone,
+None if nothing is read."""
+
+
+def _each_its_own(operation: Operation, shape: Shape) -> tuple[Taps, ...]:
+    return ()
+
+
+def _all_of_it(operation: Operation, shape: Shape) -> tuple[Taps, ...]:
+    return tuple(Taps(size, 0, 0, 1) for size in shape[1:])
+
+
+def _nothing(operation: Operation, shape: Shape) -> None:
+    return None
+
+
+def _conv(conv: Conv, shape: Shape) -> tuple[Taps, ...]:
+    befores = (before for before, _ in conv.padding)
+    return tuple(map(Taps, conv.kernel, conv.stride, befores, conv.dilation))
+
+
+def _pool(pool: Pool, shape: Shape) -> tuple[Taps, ...]:
+    return tuple(map(Taps, pool.kernel, pool.stride, pool.padding, (1,) * len(pool.kernel)))
+
+
+TAPS_RULES: dict[type[Operation], TapsRule] = {
+    Input: _nothing,
+    Identity: _each_its_own,
+    Zero: _nothing,
+    Conv: _conv,
+    Pool: _pool,
+    GlobalPool: _all_of_it,
+    Linear: _each_its_own,
+    BatchNorm: _each_its_own,
+    LayerNorm: _each_its_own,
+    Activation: _each_its_own,
+    Dropout: _each_its_own,
+    Flatten: _all_of_it,
+    Add: _each_its_own,
+    Concat: _each_its_own,
+}
+"""Linear reads a vector, whose features are not positions."""
+
+
+class Path(NamedTuple):
+    """How a value depends on an input: through at most `depth` layers that multiply, by what window on each axis."""
+
+    depth: int
+    field: Field
+
+
+ITSELF = Path(0, ())
+"""Each position reads itself: the path of element-wise operations, whatever their shape."""
+
+
+def operation_path(operation: Operation, input_shape: Shape, *, depth: int) -> Path | None:
+    """The path through one operation that is not a cell, from any of its inputs; None if nothing passes."""
+    taps = TAPS_RULES[type(operation)](operation, input_shape)
+    return None if taps is None else Path(depth, tuple(tap.window for tap in taps))
+
+
+def whole(shape: Shape) -> Path:
+    """The path of a value of this shape to itself."""
+    return Path(0, (Window(1, 0, 0),) * (len(shape) - 1))
+
+
+@lru_cache(maxsize=65_536)
+def compose(before: Path, step: Path) -> Path:
+    """The path of `before` continued by `step`."""
+    depth = before.depth + step.depth
+    if not step.field:
+        return Path(depth, before.field)
+    return Path(
+        depth,
+        tuple(
+            Window(b.stride * s.stride, b.stride * s.low + b.low, b.stride * s.high + b.high)
+            for b, s in zip(before.field, step.field, strict=True)
+        ),
+    )
+
+
+@lru_cache(maxsize=65_536)
+def unite(paths: tuple[Path, ...], shape: Shape) -> Path:
+    """The path of a value of this shape at which several paths join: the deepest, and all that any of them sees."""
+    fields = [path.field for path in paths]
+    lengths = shape[1:] or (1,) * len(fields[0])
+    united = []
+    for length, windows in zip(lengths, zip(*fields, strict=True), strict=True):
+        stride = max(window.stride for window in windows)
+        low = min(window.low - (stride - window.stride) * (length - 1) for window in windows)
+        united.append(Window(stride, low, max(window.high for window in windows)))
+    return Path(max(path.depth for path in paths), tuple(united))
+
+
+def node_paths(
+    graph: Graph,
+    shapes: Sequence[Shape],
+    steps: Sequence[Sequence[Path | None]],
+    given: Mapping[int, Path | None],
+) -> list[Path | None]:
+    """The path to every node of `graph`, where `given` leads to its inputs (by the index of the node).
+
+    `steps` holds for each node the paths from each of its inputs to its result.
+    """
+    paths: list[Path | None] = []
+    for index, node in enumerate(graph.nodes):
+        arriving = []
+        for source, step in zip(node.inputs, steps[index], strict=True):
+            before = paths[source]
+            if before is not None and step is not None:
+                arriving.append(before if step is ITSELF else compose(before, step))
+        if len(arriving) > 1:
+            paths.append(unite(tuple(arriving), shapes[index]))
+        else:
+            paths.append(arriving[0] if arriving else given.get(index))
+    return paths
+
+
+def graph_paths(
+    graph: Graph, shapes: Sequence[Shape], steps: Sequence[Sequence[Path | None]]
+) -> tuple[Path | None, ...]:
+    """The path from each input of `graph` to its first output."""
+    target = graph.outputs[0][1]
+    return tuple([node_paths(graph, shapes, steps, {start: whole(shapes[start])})[target] for start in graph.inputs])
+
+
+def seen_box(
+    architecture: Architecture, position: tuple[int, ...], *, node: str | None = None
+) -> tuple[tuple[int, int], ...] | None:
+    """The first and last position, for each axis of the network's first input, that one position of a value sees.
+
+    Exact at borders and in the holes of strides and dilations. `node` is the path of a layer (`stage1.cell0.conv`);
+    without it the network's first output is asked. `position` has one number for each spatial axis of that value,
+    none for a vector. None means that the position sees nothing but padding and zeros.
+
+    Raises:
+        NotFound: no layer has this path.
+        UserError: the value has no such position.
+    """
+    import numpy
+
+    graph = flatten(architecture.graph)
+    shapes = node_shapes(graph, architecture.input_shapes)
+    target = graph.outputs[0][1] if node is None else _index_of(graph, node)
+    lengths = shapes[target][1:]
+    if len(position) != len(lengths) or not all(0 <= p < n for p, n in zip(position, lengths, strict=True)):
+        raise UserError(
+            f"position {position} is not in node {graph.nodes[target].name!r}, whose spatial sizes are {lengths}"
+        )
+    masks: dict[int, Mask] = {target: numpy.zeros(lengths, dtype=bool)}
+    masks[target][position] = True
+    for index in range(target, graph.inputs[0], -1):
+        current = graph.nodes[index]
+        if index not in masks or not current.inputs:
+            continue
+        shape = shapes[current.inputs[0]]
+        taps = TAPS_RULES[type(current.operation)](current.operation, shape)
+        if taps is None:
+            continue
+        mask = _read_by(masks.pop(index), taps, shape[1:])
+        for source in current.inputs:
+            masks[source] = masks[source] | mask if source in masks else mask
+    seen = masks.get(graph.inputs[0])
+    if seen is None or not seen.any():
+        return None
+    return tuple((int(axis.min()), int(axis.max())) for axis in seen.nonzero())
+
+
+def _index_of(graph: Graph, name: str) -> int:
+    for index, node in enumerate(graph.nodes):
+        if node.name == name:
+            return index
+    raise NotFound(f"the network has no layer {name!r}; the report of the network lists them")
+
+
+def _read_by(mask: "Mask", taps: tuple[Taps, ...], lengths: tuple[int, ...]) -> "Mask":
+    """The input positions, of axes of these lengths, that the marked output positions read."""
+    import numpy
+
+    if not taps:
+        return mask
+    # A vector has no axes of its own; behind Flatten it stands for a single position.
+    mask = mask.reshape(mask.shape or (1,) * len(lengths))
+    for axis, (tap, length) in enumerate(zip(taps, lengths, strict=True)):
+        reads = _reads(tap, mask.shape[axis], length)
+        mask = numpy.moveaxis(numpy.tensordot(mask, reads, axes=(axis, 0)), -1, axis) > 0
+    return mask
+
+
+@lru_cache(maxsize=4_096)
+def _reads(taps: Taps, outputs: int, inputs: int) -> Any:
+    """A matrix of 0 and 1: whether an output position (row) reads an input position (column)."""
+    import numpy
+
+    matrix = numpy.zeros((outputs, inputs), dtype=numpy.float32)
+    for output in range(outputs):
+        for tap in range(taps.kernel):
+            position = taps.stride * output + taps.dilation * tap - taps.before
+            if 0 <= position < inputs:
+                matrix[output, position] = 1
+    return matrix

@@ -1,0 +1,58 @@
+"""All figures of an operation on inputs of given shapes, each cell worked out once for each shape it meets.
+
+Cost, storage and path are each an algebra of two parts in its own file: a rule for one operation, and a rule that
+makes the value of a graph out of those of its nodes. This file walks the nesting and remembers.
+"""
+
+from functools import lru_cache
+from typing import NamedTuple
+
+from analysis.cost import Cost, graph_cost, operation_cost
+from analysis.memory import HELD_BY_CALLER, Storage, graph_storage, operation_storage
+from analysis.receptive_field import ITSELF, Path, graph_paths, operation_path
+from search_spaces.graph import Cell, Graph, node_shapes
+from search_spaces.ops import Operation, Shape
+
+
+class Totals(NamedTuple):
+    """What one operation, or a graph of them, costs, holds and sees.
+
+    `paths` has one entry for each input, None where nothing of it reaches the (first) output.
+    """
+
+    cost: Cost
+    storage: Storage
+    paths: tuple[Path | None, ...]
+
+
+_INPUT = Totals(Cost(), HELD_BY_CALLER, ())
+
+
+@lru_cache(maxsize=16_384)
+def operation_totals(operation: Operation, input_shapes: tuple[Shape, ...]) -> Totals:
+    """The figures of one operation or cell on inputs of these shapes."""
+    if isinstance(operation, Cell):
+        return graph_totals(operation.body, input_shapes)
+    output_shape = operation.output_shape(*input_shapes)
+    cost = operation_cost(operation, input_shapes[0], output_shape)
+    path = operation_path(operation, input_shapes[0], depth=1 if cost.macs else 0)
+    return Totals(
+        cost,
+        operation_storage(operation, input_shapes, output_shape),
+        (ITSELF if path == ITSELF else path,) * len(input_shapes),
+    )
+
+
+def node_totals(graph: Graph, shapes: tuple[Shape, ...]) -> list[Totals]:
+    """The figures of every node, where `shapes` are those of the nodes; inputs, which read nothing, cost nothing."""
+    return [
+        operation_totals(node.operation, tuple([shapes[source] for source in node.inputs])) if node.inputs else _INPUT
+        for node in graph.nodes
+    ]
+
+
+def graph_totals(graph: Graph, input_shapes: tuple[Shape, ...]) -> Totals:
+    """The figures of a graph on inputs of these shapes."""
+    shapes = node_shapes(graph, input_shapes)
+    costs, storages, steps = zip(*node_totals(graph, shapes), strict=True)
+    return Totals(graph_cost(costs), graph_storage(graph, storages), graph_paths(graph, shapes, steps))

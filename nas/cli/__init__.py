@@ -1,0 +1,27 @@
+"""The command line: data on stdout, everything else on stderr, errors as one line and an exit code."""
+
+import sys
+from collections.abc import Sequence
+
+from search_spaces.errors import Conflict, NewerFormat, NotFound, UserError
+
+EXIT_CODES: tuple[tuple[type[UserError], int], ...] = ((NotFound, 3), (Conflict, 4), (NewerFormat, 5), (UserError, 2))
+"""The exit code of each kind of error, the narrow kinds first; 1 is a fault of ours, 130 an interruption."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line and returns its exit code; the entry point of the `nas` command."""
+    from nas.cli.app import run
+
+    try:
+        return run(sys.argv[1:] if arguments is None else list(arguments))
+    except UserError as error:
+        print(f"nas: {error}", file=sys.stderr)  # noqa: T201
+        return next(code for kind, code in EXIT_CODES if isinstance(error, kind))
+    except KeyboardInterrupt:
+        print("nas: interrupted", file=sys.stderr)  # noqa: T201
+        return 130
+    except BrokenPipeError:
+        # Whoever read our output has gone, as `head` does; nothing is left to say.
+        sys.stderr.close()
+        return 0

@@ -1,0 +1,68 @@
+"""How commands write: JSON and tables to stdout, notes to stderr."""
+
+import json
+import math
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="Write JSON to stdout instead of tables.")]
+DatabaseOption = Annotated[str, typer.Option("--db", metavar="URL", help="The database: a path or sqlite:///path.")]
+
+DEFAULT_DATABASE = "nas.db"
+
+
+def stdout() -> Console:
+    """The console for data; tables are never cut where there is no terminal."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=240)
+    return console
+
+
+def stderr() -> Console:
+    """The console for everything else."""
+    return Console(stderr=True, highlight=False)
+
+
+def write_json(document: Any) -> None:
+    """Writes a JSON document and a newline to stdout."""
+    typer.echo(json.dumps(document, ensure_ascii=False, allow_nan=False))
+
+
+def make_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
+    """A table whose numbers stand to the right; nothing in it is taken as markup."""
+    table = Table(
+        title=Text(title), title_justify="left", box=None, header_style="bold", pad_edge=False, show_edge=False
+    )
+    rows = [tuple(row) for row in rows]
+    for index, column in enumerate(columns):
+        numeric = all(isinstance(row[index], int | float | None) for row in rows)
+        table.add_column(Text(column), justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell_text(cell)) for cell in row))
+    return table
+
+
+def cell_text(value: object) -> str:
+    """A value as people read it: thousands separated, four significant digits behind the point, a dash for none."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    if isinstance(value, int) or (math.isfinite(value) and value == int(value) and abs(value) >= 10):
+        return f"{int(value):,}"
+    return f"{value:,.4f}"
+
+
+def duration_text(seconds: float | None) -> str:
+    """`1:02:03` or `2:03`; a dash for none."""
+    if seconds is None:
+        return "–"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

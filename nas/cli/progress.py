@@ -1,0 +1,87 @@
+"""Live progress of a search on a terminal, and a plain line now and then where there is none."""
+
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+
+from nas.cli.output import cell_text, duration_text
+from nas.progress import Progress
+
+LINE_INTERVAL_SECONDS = 10.0
+
+
+class ProgressDisplay:
+    """Shows each `Progress` that it is given; a context manager."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._live = Live(console=console, auto_refresh=True, refresh_per_second=4, transient=False)
+        self._last_line = time.monotonic()
+        self._progress: Progress | None = None
+
+    def __enter__(self) -> "ProgressDisplay":
+        if self._console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._console.is_terminal:
+            self._live.stop()
+        elif self._progress is not None:
+            self._console.print(progress_text(self._progress), markup=False)
+
+    @property
+    def search_name(self) -> str | None:
+        """The name of the search shown; None before its first progress."""
+        return None if self._progress is None else self._progress.name
+
+    def update(self, progress: Progress) -> None:
+        """Shows how far the search has come."""
+        first = self._progress is None
+        self._progress = progress
+        if self._console.is_terminal:
+            self._live.update(_panel(progress))
+        elif first or time.monotonic() - self._last_line >= LINE_INTERVAL_SECONDS:
+            self._last_line = time.monotonic()
+            self._console.print(progress_text(progress), markup=False)
+
+
+def progress_text(progress: Progress) -> str:
+    """The progress as one line."""
+    parts = [f"{progress.name}: {progress.finished}/{progress.budget} trials", f"{progress.running} running"]
+    if progress.best is not None:
+        parts.append(f"best {best_text(progress)}")
+    parts.append(f"{60 * progress.trials_per_second:.1f} trials/min")
+    if progress.finished < progress.budget:
+        parts.append(f"{duration_text(progress.seconds_left)} left")
+    else:
+        parts.append(f"took {duration_text(progress.elapsed_seconds)}")
+    for count, what in (
+        (progress.reused, "known already"),
+        (progress.unsuccessful, "without result"),
+        (progress.rejected, "proposals rejected"),
+    ):
+        if count:
+            parts.append(f"{count} {what}")
+    return ", ".join(parts)
+
+
+def best_text(progress: Progress) -> str:
+    """The objective values of the best trial."""
+    best = progress.best
+    if best is None:
+        return "–"
+    return " ".join(f"{name} {cell_text(best.values[name])}" for name in progress.objectives)
+
+
+def _panel(progress: Progress) -> Table:
+    grid = Table.grid(padding=(0, 1))
+    grid.add_row(ProgressBar(total=progress.budget, completed=progress.finished, width=40))
+    grid.add_row(progress_text(progress))
+    return grid

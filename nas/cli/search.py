@@ -1,0 +1,151 @@
+"""`nas search` and `nas resume`: run a search, show how it goes, end with the leaderboard and the Pareto front."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from nas.cli.output import DEFAULT_DATABASE, DatabaseOption, JsonFlag, make_table, stderr, stdout, write_json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from nas.progress import Progress
+    from nas.result import SearchResult
+    from nas.run import Prepared
+
+LEADERBOARD_ROWS = 10
+DRY_RUN_SAMPLES = 3
+
+
+def search(
+    file: Annotated[Path | None, typer.Argument(metavar="[FILE.toml]", help="A run file; flags override it.")] = None,
+    space: Annotated[str | None, typer.Option(help="The search space; see: nas spaces.")] = None,
+    data: Annotated[str | None, typer.Option(help="The data set to train on: digits.")] = None,
+    controller: Annotated[str | None, typer.Option(help="Who proposes; see: nas controllers.")] = None,
+    trials: Annotated[int | None, typer.Option(help="How many architectures to try.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs of training for each.")] = None,
+    seed: Annotated[int | None, typer.Option(help="The seed of the search.")] = None,
+    workers: Annotated[int | None, typer.Option(help="How many are trained at once (ray).")] = None,
+    executor: Annotated[str | None, typer.Option(help="serial: in this process; ray: in worker processes.")] = None,
+    objective: Annotated[
+        list[str] | None, typer.Option(metavar="NAME[:max|min]", help="What to optimise; may be given several times.")
+    ] = None,
+    constraint: Annotated[
+        list[str] | None, typer.Option(metavar="TEXT", help='A hard bound, such as "macs<=50e6"; several are allowed.')
+    ] = None,
+    db: Annotated[str | None, typer.Option(metavar="URL", help="The database: a path or sqlite:///path.")] = None,
+    name: Annotated[str | None, typer.Option(help="What to call the search.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the run and three samples; start nothing.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Search a space for good architectures."""
+    from nas.config import make_config, read_run_file
+    from nas.run import prepare
+    from nas.run import search as run_search
+
+    values: dict[str, Any] = {} if file is None else read_run_file(file)
+    flags = {
+        "space": space,
+        "data": data,
+        "controller": controller,
+        "trials": trials,
+        "epochs": epochs,
+        "seed": seed,
+        "workers": workers,
+        "executor": executor,
+        "objectives": objective or None,
+        "constraints": constraint or None,
+        "db": db,
+        "name": name,
+    }
+    values.update({key: value for key, value in flags.items() if value is not None})
+    config = make_config(values)
+    if dry_run:
+        _show_plan(prepare(config), as_json=as_json)
+        return
+    _run(lambda listener: run_search(config, listener=listener), as_json=as_json, db=config.db)
+
+
+def resume(
+    name: Annotated[str, typer.Argument(help="The search to continue.")],
+    db: DatabaseOption = DEFAULT_DATABASE,
+    as_json: JsonFlag = False,
+) -> None:
+    """Continue a search that was interrupted."""
+    from nas.run import resume as run_resume
+
+    _run(lambda listener: run_resume(name, db, listener=listener), as_json=as_json, db=db)
+
+
+def _run(start: "Callable[[Callable[[Progress], None]], SearchResult]", *, as_json: bool, db: str) -> None:
+    from nas.cli.progress import ProgressDisplay
+
+    display = ProgressDisplay(stderr())
+    try:
+        with display:
+            result = start(display.update)
+    except KeyboardInterrupt:
+        if display.search_name is not None:
+            stderr().print(f"interrupted; continue with: nas resume {display.search_name} --db {db}", markup=False)
+        raise
+    if as_json:
+        write_json(result.to_dict())
+    else:
+        show_leaderboard(result)
+
+
+def show_leaderboard(result: "SearchResult") -> None:
+    """The best trials by the objectives, and the Pareto front where there are several objectives."""
+    from nas.cli.results import trial_table
+
+    console = stdout()
+    if not result.complete:
+        stderr().print(f"search {result.name}: no trial is complete", markup=False)
+        return
+    best = result.leaderboard()[:LEADERBOARD_ROWS]
+    console.print(trial_table(f"Leaderboard of {result.name}", best, result))
+    if len(result.objectives) > 1:
+        names = ", ".join(str(objective) for objective in result.objectives)
+        console.print()
+        console.print(trial_table(f"Pareto front ({names})", [found.trial for found in result.pareto()], result))
+
+
+def _show_plan(prepared: "Prepared", *, as_json: bool) -> None:
+    import random
+
+    from analysis import analyze
+    from nas.cli.show import figure_rows
+
+    rng = random.Random(prepared.config.seed)
+    samples = [prepared.space.sample(rng=rng) for _ in range(DRY_RUN_SAMPLES)]
+    reports = [analyze(architecture) for architecture in samples]
+    size = prepared.space.count()
+    if as_json:
+        document = {
+            "schema": 1,
+            "run": prepared.config.model_dump(mode="json"),
+            "space_size": size,
+            "samples": [
+                {"key": architecture.key, **report.to_dict()}
+                for architecture, report in zip(samples, reports, strict=True)
+            ],
+        }
+        write_json(document)
+        return
+    console = stdout()
+    run = [(key, _plain(value)) for key, value in prepared.config.model_dump(mode="json").items()]
+    console.print(make_table("Run", ("key", "value"), run))
+    console.print(f"\nThe space {prepared.config.space} has {size:,} genotypes.\n", markup=False)
+    for architecture, report in zip(samples, reports, strict=True):
+        console.print(make_table(f"Sample {architecture.key[:12]}", ("figure", "value"), figure_rows(report)))
+        console.print()
+    stderr().print("dry run: nothing was started or written", markup=False)
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "–"
+    if isinstance(value, dict):
+        return ", ".join(f"{key} = {item}" for key, item in value.items()) or "–"
+    return "–" if value is None else str(value)

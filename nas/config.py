@@ -1,0 +1,78 @@
+"""What a run file may say: every key with its type, its default and its bounds."""
+
+import json
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from search_spaces.errors import NotFound, UserError, unknown_name
+
+
+class RunConfig(BaseModel):
+    """A search as the user describes it; flags of the command line override the keys of a run file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    name: str | None = Field(default=None, min_length=1, max_length=200)
+    """What the search is called in the database; made from the controller and the data unless given."""
+    space: str = "cellular"
+    space_settings: dict[str, Any] = Field(default_factory=dict)
+    data: str = "digits"
+    controller: str = "reinforce"
+    controller_settings: dict[str, Any] = Field(default_factory=dict)
+    trials: int = Field(default=30, ge=1)
+    epochs: int = Field(default=20, ge=1)
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    """Of the search: what the controller proposes derives from it."""
+    training_seed: int = Field(default=0, ge=0, lt=2**63)
+    """Of the training of every candidate; searches that share it share results."""
+    workers: int = Field(default=2, ge=1)
+    executor: Literal["serial", "ray"] = "ray"
+    objectives: tuple[str, ...] = Field(default=("val_accuracy:max",), min_length=1, strict=False)
+    constraints: tuple[str, ...] = Field(default=(), strict=False)
+    db: str = "nas.db"
+
+    def to_json(self) -> str:
+        """The run as JSON text, every default spelled out."""
+        return self.model_dump_json()
+
+    @classmethod
+    def from_json(cls, text: str) -> "RunConfig":
+        """Reads what `to_json` wrote."""
+        return make_config(json.loads(text))
+
+
+def read_run_file(path: Path) -> dict[str, Any]:
+    """The keys of a TOML run file, not validated yet.
+
+    Raises:
+        NotFound: there is no such file.
+        UserError: the file is not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise NotFound(f"no run file {str(path)!r}; give the path of a TOML file or leave it out") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot read the run file {str(path)!r}: {error}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"run file {str(path)!r} is not valid TOML: {error}") from None
+
+
+def make_config(values: Mapping[str, Any]) -> RunConfig:
+    """The run that these keys describe.
+
+    Raises:
+        UserError: a key is unknown or a value out of its bounds; the message names the key.
+    """
+    try:
+        return RunConfig.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            raise unknown_name("key in the run file", key, RunConfig.model_fields) from None
+        raise UserError(f"{key}: {first['msg'].lower()}, got {first['input']!r}") from None

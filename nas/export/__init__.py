@@ -1,0 +1,1 @@
+"""How a found architecture leaves: files that run without nas, verified before they are handed over."""

@@ -1,0 +1,38 @@
+"""How far a search has come, as one value that any display can show."""
+
+from dataclasses import dataclass
+
+from db.trial import Trial
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A snapshot of a running search."""
+
+    name: str
+    objectives: tuple[str, ...]
+    """The names of the objectives, the most important first."""
+    budget: int
+    finished: int
+    running: int
+    reused: int
+    """Finished trials whose result was known already."""
+    unsuccessful: int
+    """Finished trials that failed or diverged."""
+    rejected: int
+    """Proposals that broke a constraint and were never evaluated."""
+    best: Trial | None
+    elapsed_seconds: float
+    finished_before: int
+    """Trials that had finished before this session began, which say nothing about its rate."""
+
+    @property
+    def trials_per_second(self) -> float:
+        """Finished trials a second since this session began."""
+        return (self.finished - self.finished_before) / self.elapsed_seconds if self.elapsed_seconds > 0 else 0.0
+
+    @property
+    def seconds_left(self) -> float | None:
+        """The expected time to the end; None before the first trial of this session has finished."""
+        rate = self.trials_per_second
+        return (self.budget - self.finished) / rate if rate > 0 else None

@@ -1,0 +1,199 @@
+"""Starts and resumes searches: turns a run configuration into a space, an evaluator, a controller, a session and an executor."""
+
+import json
+import os
+import random
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import sha256
+from itertools import count
+
+import psutil
+from workers.training import TrainingEvaluator
+
+import search_spaces
+from analysis import FIGURES, analyze
+from db.store import Store
+from db.trial import Search, SearchState
+from nas.config import RunConfig
+from nas.controllers import registry
+from nas.controllers.controller import Controller
+from nas.objectives import Constraint, Objective, parse_constraint, parse_objective
+from nas.progress import Progress
+from nas.result import SearchResult
+from nas.session import SearchPlan, Session
+from nas.weights import WeightsStore, weights_directory
+from search_spaces.errors import Conflict, UserError
+from search_spaces.space import SearchSpace
+from workers.data import describe
+from workers.task import Evaluator, Executor
+
+FEASIBILITY_SAMPLES = 500
+"""How many random architectures may break the constraints before they count as impossible."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A run whose every part was found to exist and to fit the others; nothing is written or started yet."""
+
+    config: RunConfig
+    space: SearchSpace
+    evaluator: Evaluator
+    objectives: tuple[Objective, ...]
+    constraints: tuple[Constraint, ...]
+    controller: Controller
+
+    @property
+    def evaluation_key(self) -> str:
+        """Equal for runs whose results are interchangeable: same evaluator, data, recipe, epochs and training seed."""
+        text = json.dumps([self.evaluator.identity, self.config.epochs, self.config.training_seed])
+        return sha256(text.encode()).hexdigest()[:32]
+
+
+def prepare(config: RunConfig) -> Prepared:
+    """Finds every part that a run names.
+
+    Raises:
+        UserError: a name is unknown, a setting does not fit, or no architecture seems to keep the constraints.
+    """
+    data = describe(config.data)
+    space = search_spaces.load(
+        config.space, input_shape=data.input_shape, classes=data.classes, **config.space_settings
+    )
+    evaluator = TrainingEvaluator(data=config.data)
+    objectives = tuple(parse_objective(text, (*evaluator.metrics, *FIGURES)) for text in config.objectives)
+    names = [objective.name for objective in objectives]
+    if len(set(names)) != len(names):
+        raise UserError(f"objectives: {', '.join(names)} names one twice; give each once")
+    constraints = tuple(parse_constraint(text, FIGURES) for text in config.constraints)
+    controller = registry.load(config.controller, space, objectives, seed=config.seed, **config.controller_settings)
+    prepared = Prepared(config, space, evaluator, objectives, constraints, controller)
+    _check_feasible(prepared)
+    return prepared
+
+
+def search(config: RunConfig, *, listener: Callable[[Progress], None] = lambda progress: None) -> SearchResult:
+    """Runs a new search to its end.
+
+    Raises:
+        UserError: see `prepare`; `Conflict` where the name is taken. Nothing is written then.
+        KeyboardInterrupt: what had finished is kept, and the search can be resumed.
+    """
+    prepared = prepare(config)
+    with Store.open(config.db, mode="create") as store:
+        name = config.name or _free_name(store, config)
+        named = config.model_copy(update={"name": name})
+        store.create_search(
+            Search(
+                name=name,
+                run=named.to_json(),
+                space=config.space,
+                controller=config.controller,
+                data=config.data,
+                seed=config.seed,
+                budget=config.trials,
+                created_at=time.time(),
+                driver_host=socket.gethostname(),
+                driver_pid=os.getpid(),
+            )
+        )
+        _drive(prepared, name, store, listener)
+    return SearchResult(config.db, name)
+
+
+def resume(name: str, db: str, *, listener: Callable[[Progress], None] = lambda progress: None) -> SearchResult:
+    """Continues a search where it stopped; a complete one is left as it is.
+
+    Raises:
+        NotFound: there is no such database or search.
+        Conflict: another process drives the search now.
+    """
+    with Store.open(db, mode="write") as store:
+        found = store.search(name)
+        if found.state is SearchState.COMPLETE:
+            return SearchResult(db, name)
+        prepared = prepare(RunConfig.from_json(found.run))
+        _claim(store, found)
+        store.return_to_waiting(name)
+        _drive(prepared, name, store, listener)
+    return SearchResult(db, name)
+
+
+def make_executor(prepared: Prepared) -> Executor:
+    """The executor that the run names."""
+    config = prepared.config
+    if config.executor == "serial":
+        from workers.serial import SerialExecutor
+
+        return SerialExecutor(prepared.evaluator)
+    from workers.ray_pool import RayPoolExecutor
+
+    return RayPoolExecutor(prepared.evaluator, workers=config.workers)
+
+
+def _drive(prepared: Prepared, name: str, store: Store, listener: Callable[[Progress], None]) -> None:
+    config = prepared.config
+    plan = SearchPlan(
+        name=name,
+        space=config.space,
+        data=config.data,
+        budget=config.trials,
+        epochs=config.epochs,
+        seed=config.seed,
+        training_seed=config.training_seed,
+        objectives=prepared.objectives,
+        constraints=prepared.constraints,
+        evaluation_key=prepared.evaluation_key,
+    )
+    session = Session(plan, prepared.controller, store, WeightsStore(weights_directory(store.path)), listener=listener)
+    state = SearchState.INTERRUPTED
+    try:
+        make_executor(prepared).run(session)
+        state = SearchState.COMPLETE
+    finally:
+        # What was out goes back to waiting, for whoever continues the search.
+        store.return_to_waiting(name)
+        store.release_search(name, host=socket.gethostname(), pid=os.getpid(), state=state)
+
+
+def _claim(store: Store, found: Search) -> None:
+    """Makes this process the driver of a search, unless the one that was is alive."""
+    host, pid = socket.gethostname(), os.getpid()
+    if found.driver_pid not in (None, pid) and found.driver_host == host and psutil.pid_exists(found.driver_pid or 0):
+        raise Conflict(
+            f"search {found.name!r} is being driven by process {found.driver_pid} on this machine; "
+            "wait for it, or end it first"
+        )
+    store.claim_search(found, host=host, pid=pid)
+
+
+def _free_name(store: Store, config: RunConfig) -> str:
+    """The first of CONTROLLER-DATA-1, -2, … that no search has."""
+    taken = {summary.search.name for summary in store.searches()}
+    stem = f"{config.controller.replace(':', '-')}-{config.data}"
+    return next(name for number in count(1) if (name := f"{stem}-{number}") not in taken)
+
+
+def _check_feasible(prepared: Prepared) -> None:
+    """Refuses constraints that none of many random architectures keeps."""
+    if not prepared.constraints:
+        return
+    rng = random.Random(prepared.config.seed)
+    nearest: dict[str, float] = {}
+    for _ in range(FEASIBILITY_SAMPLES):
+        figures = analyze(prepared.space.sample(rng=rng).simplified()).figures()
+        broken = [constraint for constraint in prepared.constraints if not constraint.holds(figures)]
+        if not broken:
+            return
+        for constraint in broken:
+            best = min if constraint.comparison in ("<", "<=") else max
+            value = figures[constraint.name]
+            nearest[constraint.name] = best(nearest.get(constraint.name, value), value)
+    found = ", ".join(f"{name} {value:,.12g}" for name, value in nearest.items())
+    wanted = " and ".join(str(constraint) for constraint in prepared.constraints)
+    raise UserError(
+        f"constraint {wanted}: none of {FEASIBILITY_SAMPLES} random architectures of {prepared.config.space!r} keeps it "
+        f"(nearest: {found}); relax it"
+    )

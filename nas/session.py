@@ -1,0 +1,358 @@
+"""The session: the one place where a search moves on, from a proposal to a recorded and observed result.
+
+propose → simplify and key → known already? → analyse → constraints → record → hand out → record the result → observe.
+
+Only the session writes trials. It is a work source: executors ask it for tasks and bring it outcomes, from one thread.
+"""
+
+import math
+import random
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from hashlib import sha256
+
+from analysis import analyze
+from db.store import Store
+from db.trial import ArchitectureRecord, Measurement, Trial, TrialState
+from nas.controllers.controller import Controller, Proposal
+from nas.objectives import Constraint, Objective
+from nas.pareto import pareto_front
+from nas.progress import Progress
+from nas.weights import WeightsStore
+from search_spaces.architecture import Architecture
+from search_spaces.errors import UserError
+from workers.task import EvaluationTask, Outcome
+
+MAX_ATTEMPTS = 3
+"""How often a trial is handed out before the death of its worker counts as its failure."""
+
+MAX_REJECTIONS = 1_000
+"""How many proposals in a row may break the constraints before the search gives up."""
+
+
+@dataclass(frozen=True, slots=True)
+class SearchPlan:
+    """What a session needs to know of its search besides where to store it."""
+
+    name: str
+    space: str
+    data: str
+    budget: int
+    epochs: int
+    seed: int
+    training_seed: int
+    objectives: tuple[Objective, ...]
+    constraints: tuple[Constraint, ...]
+    evaluation_key: str
+
+
+def proposal_rng(seed: int, proposal: int) -> random.Random:
+    """The random numbers of one proposal: a function of the search's seed and the proposal's number alone."""
+    return random.Random(int.from_bytes(sha256(f"{seed}/{proposal}".encode()).digest()[:8]))
+
+
+class Session:
+    """A running search; fulfils `workers.task.WorkSource`.
+
+    A session is made for a search that exists in the store, new or interrupted, and first lets its controller observe
+    what was observed before, in that order. Trials that were out when an earlier session ended are handed out again.
+    """
+
+    def __init__(
+        self,
+        plan: SearchPlan,
+        controller: Controller,
+        store: Store,
+        weights: WeightsStore,
+        *,
+        listener: Callable[[Progress], None] = lambda progress: None,
+    ) -> None:
+        self._plan = plan
+        self._controller = controller
+        self._store = store
+        self._weights = weights
+        self._listener = listener
+        self._trials: dict[int, Trial] = {}
+        self._architectures: dict[str, Architecture] = {}
+        self._waiting: deque[int] = deque()
+        self._out: dict[str, int] = {}
+        """The trial being evaluated, by architecture key: a twin proposed meanwhile waits for its result."""
+        self._twins: dict[str, list[int]] = {}
+        self._measurements: dict[int, list[Measurement]] = {}
+        self._proposals = 0
+        self._observations = 0
+        self._rejected = 0
+        self._finished = 0
+        self._reused = 0
+        self._unsuccessful = 0
+        self._best: Trial | None = None
+        self._kept: dict[int, Trial] = {}
+        """The trials whose weights are kept: the Pareto front of those evaluated here."""
+        self._restore()
+        self._began = time.monotonic()
+        self._finished_before = self._finished
+
+    def _restore(self) -> None:
+        name = self._plan.name
+        observed = self._store.observed(name)
+        trials = self._store.trials(name, include_rejected=True)
+        for trial in observed:
+            self._controller.observe(trial)
+        self._observations = len(observed)
+        self._proposals = 1 + max((trial.proposal for trial in trials), default=-1)
+        for trial in trials:
+            if trial.number is None:
+                self._rejected += 1
+                continue
+            self._trials[trial.number] = trial
+            if trial.state.is_finished:
+                self._count(trial)
+            else:
+                self._waiting.append(trial.number)
+
+    def _count(self, trial: Trial) -> None:
+        """Takes a finished trial into the counts, the best and the kept weights."""
+        assert trial.number is not None
+        self._finished += 1
+        self._reused += trial.reused_from is not None
+        self._unsuccessful += trial.state is not TrialState.COMPLETE
+        if trial.weights_sha256 is not None:
+            self._kept[trial.number] = trial
+        if trial.state is TrialState.COMPLETE and (self._best is None or self._gains(trial) > self._gains(self._best)):
+            self._best = trial
+
+    @property
+    def finished(self) -> bool:
+        return self._finished >= self._plan.budget
+
+    @property
+    def progress(self) -> Progress:
+        """Where the search stands now."""
+        return Progress(
+            name=self._plan.name,
+            objectives=tuple(objective.name for objective in self._plan.objectives),
+            budget=self._plan.budget,
+            finished=self._finished,
+            running=len(self._out),
+            reused=self._reused,
+            unsuccessful=self._unsuccessful,
+            rejected=self._rejected,
+            best=self._best,
+            elapsed_seconds=time.monotonic() - self._began,
+            finished_before=self._finished_before,
+        )
+
+    def next_task(self, worker: str) -> EvaluationTask | None:
+        while True:
+            if self._waiting:
+                trial = self._trials[self._waiting.popleft()]
+            elif len(self._trials) < self._plan.budget:
+                trial = self._admit(worker)
+                if trial.state is TrialState.RUNNING:
+                    return self._task(trial)
+            else:
+                return None
+            task = self._dispatch(trial, worker)
+            if task is not None:
+                return task
+
+    def report(self, number: int, measurement: Measurement) -> bool:
+        self._measurements.setdefault(number, []).append(measurement)
+        return True
+
+    def finish(self, number: int, outcome: Outcome) -> None:
+        trial = self._trials[number]
+        state, reason = outcome.state, outcome.reason
+        values = {**trial.values, **outcome.values}
+        if state is TrialState.COMPLETE:
+            bad = [o.name for o in self._plan.objectives if not math.isfinite(values.get(o.name, math.nan))]
+            if bad:
+                state, reason = TrialState.DIVERGED, f"{bad[0]} is {values.get(bad[0], 'missing')}"
+        ended = replace(
+            trial,
+            state=state,
+            values=values,
+            reason=reason,
+            worker=outcome.worker,
+            seconds=outcome.seconds,
+            finished_at=time.time(),
+        )
+        self._end(ended, weights=outcome.weights)
+
+    def lost(self, number: int, reason: str) -> None:
+        trial = self._trials[number]
+        self._measurements.pop(number, None)
+        if trial.attempts >= MAX_ATTEMPTS:
+            text = f"lost {trial.attempts} workers, the last with: {reason}"
+            self._end(replace(trial, state=TrialState.FAILED, reason=text, finished_at=time.time()))
+            return
+        del self._out[trial.key]
+        self._waiting.appendleft(number)
+
+    def _admit(self, worker: str) -> Trial:
+        """Asks for proposals until one keeps the constraints; records it, running already where it must be evaluated."""
+        rejected: list[Trial] = []
+        records: list[ArchitectureRecord] = []
+        while True:
+            number = self._proposals
+            self._proposals += 1
+            proposal = self._controller.propose(number, rng=proposal_rng(self._plan.seed, number))
+            architecture = proposal.elaboration.architecture.simplified()
+            trial, record = self._examine(number, architecture, proposal)
+            records.append(record)
+            broken = [constraint for constraint in self._plan.constraints if not constraint.holds(trial.values)]
+            if not broken:
+                break
+            rejected.append(self._reject(trial, broken))
+            if len(rejected) >= MAX_REJECTIONS:
+                self._store.record_proposals(self._plan.name, rejected, records)
+                raise UserError(
+                    f"the last {MAX_REJECTIONS} proposals all broke a constraint (the last one: {rejected[-1].reason}); "
+                    f"relax the constraint and start a new search"
+                )
+        if self._reusable(trial.key) or trial.key in self._out:
+            trial = replace(trial, state=TrialState.WAITING)
+        else:
+            trial = replace(trial, attempts=1, worker=worker, started_at=time.time())
+            self._out[trial.key] = trial.number or 0
+        self._store.record_proposals(self._plan.name, [*rejected, trial], records)
+        self._architectures[trial.key] = architecture
+        self._remember(trial)
+        return trial
+
+    def _examine(self, number: int, architecture: Architecture, proposal: Proposal) -> tuple[Trial, ArchitectureRecord]:
+        key = architecture.key
+        figures = analyze(architecture).figures()
+        trial = Trial(
+            proposal=number,
+            number=len(self._trials),
+            state=TrialState.RUNNING,
+            genotype=proposal.elaboration.genotype,
+            key=key,
+            evaluation_key=self._plan.evaluation_key,
+            data=self._plan.data,
+            fidelity=self._plan.epochs,
+            seed=self._plan.training_seed,
+            parent=proposal.parent,
+            mutation=proposal.mutation,
+            information=proposal.information,
+            values=figures,
+        )
+        record = ArchitectureRecord(key, self._plan.space, architecture.to_json(), figures)
+        return trial, record
+
+    def _reject(self, trial: Trial, broken: Sequence[Constraint]) -> Trial:
+        reason = "; ".join(
+            f"{constraint.name} {trial.values[constraint.name]:,} breaks {constraint}" for constraint in broken
+        )
+        rejected = replace(
+            trial, number=None, state=TrialState.REJECTED, reason=reason, observed=self._next_observation()
+        )
+        self._rejected += 1
+        self._controller.observe(rejected)
+        return rejected
+
+    def _dispatch(self, trial: Trial, worker: str) -> EvaluationTask | None:
+        """The task of a waiting trial; None if its result is known by now, or will be when its twin has ended."""
+        assert trial.number is not None
+        source = self._reusable(trial.key)
+        if source is not None:
+            self._reuse(trial, *source)
+            return None
+        if trial.key in self._out:
+            self._twins.setdefault(trial.key, []).append(trial.number)
+            return None
+        running = replace(
+            trial,
+            state=TrialState.RUNNING,
+            attempts=trial.attempts + 1,
+            worker=worker,
+            started_at=time.time(),
+        )
+        self._out[trial.key] = trial.number
+        self._store.start_attempt(
+            self._plan.name, trial.number, worker=worker, attempt=running.attempts, started_at=running.started_at or 0.0
+        )
+        self._remember(running)
+        return self._task(running)
+
+    def _task(self, trial: Trial) -> EvaluationTask:
+        assert trial.number is not None
+        return EvaluationTask(
+            number=trial.number,
+            architecture=self._architecture(trial.key),
+            epochs=trial.fidelity,
+            seed=trial.seed,
+            attempt=trial.attempts,
+        )
+
+    def _architecture(self, key: str) -> Architecture:
+        if key not in self._architectures:
+            # Proposed by an earlier session, or tried before without success.
+            self._architectures[key] = Architecture.from_json(self._store.architecture(key).document)
+        return self._architectures[key]
+
+    def _reusable(self, key: str) -> tuple[str, Trial] | None:
+        return self._store.known(key, self._plan.evaluation_key)
+
+    def _reuse(self, trial: Trial, search: str, source: Trial) -> None:
+        assert source.number is not None
+        values = {**source.values, **trial.values}
+        ended = replace(
+            trial,
+            state=TrialState.COMPLETE,
+            values=values,
+            seconds=0.0,
+            finished_at=time.time(),
+            reused_from=(search, source.number),
+        )
+        self._end(ended)
+
+    def _end(self, trial: Trial, *, weights: bytes | None = None) -> None:
+        """Records the end of a trial and lets the controller observe it."""
+        assert trial.number is not None
+        ended = replace(trial, observed=self._next_observation())
+        fallen: list[Trial] = []
+        if weights is not None and ended.state is TrialState.COMPLETE:
+            ended, fallen = self._keep_weights(ended, weights)
+        self._store.finish_trial(self._plan.name, ended, self._measurements.pop(trial.number, []))
+        for other in fallen:
+            self._drop_weights(other)
+        if self._out.get(ended.key) == ended.number:
+            del self._out[ended.key]
+            self._architectures.pop(ended.key, None)
+        self._waiting.extend(self._twins.pop(ended.key, []))
+        self._count(ended)
+        self._controller.observe(ended)
+        self._remember(ended)
+
+    def _keep_weights(self, trial: Trial, weights: bytes) -> tuple[Trial, list[Trial]]:
+        """Keeps the weights of a trial on the Pareto front; returns it so marked, and those that left the front by it."""
+        candidates = [*self._kept.values(), trial]
+        front = {candidates[index].number for index in pareto_front([self._gains(other) for other in candidates])}
+        fallen = [other for other in self._kept.values() if other.number not in front]
+        if trial.number not in front:
+            return trial, fallen
+        return replace(trial, weights_sha256=self._weights.keep(weights)), fallen
+
+    def _drop_weights(self, trial: Trial) -> None:
+        assert trial.number is not None and trial.weights_sha256 is not None
+        self._store.set_weights(self._plan.name, trial.number, None)
+        self._trials[trial.number] = replace(trial, weights_sha256=None)
+        del self._kept[trial.number]
+        if not self._store.weights_in_use(trial.weights_sha256):
+            self._weights.drop(trial.weights_sha256)
+
+    def _gains(self, trial: Trial) -> tuple[float, ...]:
+        return tuple(objective.gain(trial.values) for objective in self._plan.objectives)
+
+    def _remember(self, trial: Trial) -> None:
+        assert trial.number is not None
+        self._trials[trial.number] = trial
+        self._listener(self.progress)
+
+    def _next_observation(self) -> int:
+        self._observations += 1
+        return self._observations - 1

@@ -1,0 +1,287 @@
+"""The NAS-Bench-201 space: every cell of six edges and five operations, in the published macro skeleton.
+
+A cell has four nodes; node 0 is its input, node `j` sums what the edges from all earlier nodes bring, and node 3 is
+its output. The skeleton is a 3x3 convolution, three stages of equal cells with 16, 32 and 64 channels, a residual
+block of stride 2 between stages, and a linear classifier on the global average.
+
+References:
+    Dong, Yang. NAS-Bench-201: Extending the Scope of Reproducible Neural Architecture Search. ICLR 2020.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from math import prod
+
+from search_spaces.architecture import Architecture
+from search_spaces.builder import GraphBuilder
+from search_spaces.choices import Chooser, Genotype
+from search_spaces.errors import UserError
+from search_spaces.graph import Cell, Graph, Node
+from search_spaces.ops import (
+    Activation,
+    Add,
+    BatchNorm,
+    Flatten,
+    GlobalPool,
+    Identity,
+    Input,
+    Linear,
+    Operation,
+    Shape,
+    Zero,
+    conv2d,
+    pool2d,
+)
+from search_spaces.space import SearchSpace
+
+OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
+"""What an edge may do, in the benchmark's order and words."""
+
+EDGES = ((1, 0), (2, 0), (2, 1), (3, 0), (3, 1), (3, 2))
+"""The edges as (to, from), in the order of the architecture string."""
+
+_DECISIONS = tuple(f"edge_{target}_{source}" for target, source in EDGES)
+
+
+@dataclass(frozen=True, slots=True)
+class NasBench201(SearchSpace):
+    """The 15,625 cells of NAS-Bench-201 (Dong & Yang 2020) in their 16/32/64-channel skeleton.
+
+    `input_shape` is (channels, height, width), both sizes multiples of 4; `channels` are those of the first stage.
+    """
+
+    input_shape: Shape = (3, 32, 32)
+    classes: int = 10
+    channels: int = 16
+    cells_per_stage: int = 5
+
+    name = "nasbench201"
+
+    def __post_init__(self) -> None:
+        if len(self.input_shape) != 3 or min(self.input_shape) < 1 or any(size % 4 for size in self.input_shape[1:]):
+            raise UserError(
+                f"nasbench201: input_shape must be (channels, height, width) with sizes that are multiples of 4, "
+                f"got {self.input_shape}; two reductions halve the sizes"
+            )
+        for name in ("classes", "channels", "cells_per_stage"):
+            if getattr(self, name) < 1:
+                raise UserError(f"nasbench201: {name} must be at least 1, got {getattr(self, name)}")
+
+    def build(self, choose: Chooser) -> Architecture:
+        return self._architecture(tuple(choose.one_of(name, OPERATIONS) for name in _DECISIONS))
+
+    def count(self) -> int:
+        # The six questions are asked whatever the answers, so there is no tree to walk.
+        return prod(len(OPERATIONS) for _ in EDGES)
+
+    def from_arch_str(self, text: str) -> Architecture:
+        """The architecture of an official string, `|op~0|+|op~0|op~1|+|op~0|op~1|op~2|`.
+
+        Raises:
+            UserError: the text is not such a string; the message says what is wrong and where.
+        """
+        return self._architecture(_parse(text))
+
+    def to_arch_str(self, architecture: Architecture) -> str:
+        """The official string of an architecture that this space made.
+
+        Raises:
+            UserError: the architecture is not of this space.
+        """
+        operations = _operations_of(architecture)
+        if operations is None or self._architecture(operations) != architecture:
+            raise UserError(
+                "the architecture is none of this nasbench201 space; was it made by another space or simplified?"
+            )
+        return _render(operations)
+
+    @staticmethod
+    def genotype_of(arch_str: str) -> Genotype:
+        """The answers that make the architecture of an official string.
+
+        Raises:
+            UserError: the text is not such a string.
+        """
+        return Genotype(tuple(zip(_DECISIONS, _parse(arch_str), strict=True)))
+
+    @staticmethod
+    def arch_str_of(genotype: Genotype) -> str:
+        """The official string of the architecture that these answers make.
+
+        Raises:
+            UserError: the genotype is of another space.
+        """
+        if tuple(name for name, _ in genotype.values) != _DECISIONS:
+            raise UserError(f"a nasbench201 genotype answers {', '.join(_DECISIONS)}; got {genotype.to_json()}")
+        for name, answer in genotype.values:
+            if answer not in OPERATIONS:
+                raise UserError(f"genotype: {name} must be one of {', '.join(OPERATIONS)}, got {answer!r}")
+        return _render(tuple(str(answer) for _, answer in genotype.values))
+
+    def _architecture(self, operations: tuple[str, ...]) -> Architecture:
+        parts: list[Node] = [_INPUT, _node("stem", _stem(self.channels), (0,))]
+        for stage in range(3):
+            channels = self.channels * 2**stage
+            if stage:
+                parts.append(_node(f"reduction{stage}", _reduction(channels), (len(parts) - 1,)))
+            operation = _stage(operations, channels, self.cells_per_stage)
+            parts.append(Node(f"stage{stage + 1}", operation, (len(parts) - 1,)))
+        parts.append(_node("head", _head(self.classes), (len(parts) - 1,)))
+        return Architecture(_graph(parts), (self.input_shape,))
+
+
+def _parse(text: str) -> tuple[str, ...]:
+    """The operations of the six edges of an official string."""
+    form = "|op~0|+|op~0|op~1|+|op~0|op~1|op~2|"
+    parts = text.split("+")
+    if len(parts) != 3:
+        raise UserError(f"architecture string {text!r}: {len(parts)} nodes joined by '+', needs 3, as in {form}")
+    operations = []
+    for target, part in enumerate(parts, start=1):
+        edges = part.split("|")
+        if len(edges) != target + 2 or edges[0] or edges[-1]:
+            raise UserError(
+                f"architecture string {text!r}: node {target} is {part!r}, needs {target} edges as in {form}"
+            )
+        for source, edge in enumerate(edges[1:-1]):
+            operation, _, origin = edge.partition("~")
+            if operation not in OPERATIONS:
+                raise UserError(
+                    f"architecture string {text!r}: node {target} has the unknown operation {operation!r}; "
+                    f"choose one of: {', '.join(OPERATIONS)}"
+                )
+            if origin != str(source):
+                raise UserError(
+                    f"architecture string {text!r}: edge {edge!r} of node {target} must come from node {source}"
+                )
+            operations.append(operation)
+    return tuple(operations)
+
+
+def _render(operations: tuple[str, ...]) -> str:
+    nodes: dict[int, str] = {}
+    for (target, source), operation in zip(EDGES, operations, strict=True):
+        nodes[target] = nodes.get(target, "|") + f"{operation}~{source}|"
+    return "+".join(nodes.values())
+
+
+def _operations_of(architecture: Architecture) -> tuple[str, ...] | None:
+    """The names of the operations on the edges of the first cell, or None where there is no such cell."""
+    stages = (node.operation for node in architecture.graph.nodes if node.name == "stage1")
+    stage = next(stages, None)
+    if not isinstance(stage, Cell) or not isinstance(stage.body.nodes[-1].operation, Cell):
+        return None
+    body = stage.body.nodes[-1].operation.body
+    edges = {node.name: node.operation for node in body.nodes}
+    names: list[str] = []
+    for decision in _DECISIONS:
+        match edges.get(decision):
+            case Zero():
+                names.append("none")
+            case Identity():
+                names.append("skip_connect")
+            case Cell(family) if family in OPERATIONS:
+                names.append(family)
+            case operation if operation == _edge("avg_pool_3x3", 1):
+                names.append("avg_pool_3x3")
+            case _:
+                return None
+    return tuple(names)
+
+
+@lru_cache
+def _edge(operation: str, channels: int) -> Operation:
+    """The operation on an edge between values of `channels` channels."""
+    match operation:
+        case "none":
+            return Zero()
+        case "skip_connect":
+            return Identity()
+        case "avg_pool_3x3":
+            return pool2d("average", 3, stride=1, padding=1)
+        case _:
+            return _relu_conv_norm(operation, channels, 1 if operation == "nor_conv_1x1" else 3, 1)
+
+
+@lru_cache
+def _relu_conv_norm(family: str, channels: int, kernel: int, stride: int) -> Cell:
+    builder = GraphBuilder()
+    end = builder.chain(
+        builder.input(),
+        ("relu", Activation("relu")),
+        ("conv", conv2d(channels, kernel, stride=stride)),
+        ("norm", BatchNorm()),
+    )
+    return builder.cell(family, end)
+
+
+# Graphs are put together from nodes made once, and verified with the whole architecture: thousands are made a second.
+
+
+@lru_cache
+def _node(name: str, operation: Operation, inputs: tuple[int, ...]) -> Node:
+    return Node(name, operation, inputs)
+
+
+_INPUT = Node("x", Input())
+
+
+def _graph(nodes: Sequence[Node]) -> Graph:
+    return Graph(tuple(nodes), (("y", len(nodes) - 1),))
+
+
+@lru_cache(maxsize=65_536)
+def _cell(operations: tuple[str, ...], channels: int) -> Cell:
+    nodes = [_INPUT]
+    values = [0]
+    arriving: list[int] = []
+    for (target, source), decision, operation in zip(EDGES, _DECISIONS, operations, strict=True):
+        arriving.append(len(nodes))
+        nodes.append(_node(decision, _edge(operation, channels), (values[source],)))
+        if source == target - 1:
+            if len(arriving) > 1:
+                nodes.append(_node(f"node_{target}", Add(), tuple(arriving)))
+            values.append(len(nodes) - 1)
+            arriving = []
+    return Cell("nasbench201", _graph(nodes))
+
+
+@lru_cache(maxsize=65_536)
+def _stage(operations: tuple[str, ...], channels: int, cells: int) -> Cell:
+    cell = _cell(operations, channels)
+    return Cell("stage", _graph([_INPUT, *[Node(f"cell{index}", cell, (index,)) for index in range(cells)]]))
+
+
+@lru_cache
+def _reduction(channels: int) -> Cell:
+    """The residual block of stride 2 that halves the sizes and gives `channels` channels."""
+    builder = GraphBuilder()
+    value = builder.input()
+    inner = builder.chain(
+        value,
+        ("conv_a", _relu_conv_norm("nor_conv_3x3", channels, 3, 2)),
+        ("conv_b", _relu_conv_norm("nor_conv_3x3", channels, 3, 1)),
+    )
+    shortcut = builder.chain(value, ("pool", pool2d("average", 2)), ("projection", conv2d(channels, 1)))
+    return builder.cell("reduction", builder.add("sum", Add(), shortcut, inner))
+
+
+@lru_cache
+def _stem(channels: int) -> Cell:
+    builder = GraphBuilder()
+    return builder.cell("stem", builder.chain(builder.input(), ("conv", conv2d(channels, 3)), ("norm", BatchNorm())))
+
+
+@lru_cache
+def _head(classes: int) -> Cell:
+    builder = GraphBuilder()
+    end = builder.chain(
+        builder.input(),
+        ("norm", BatchNorm()),
+        ("relu", Activation("relu")),
+        ("pool", GlobalPool("average")),
+        ("flatten", Flatten()),
+        ("linear", Linear(classes)),
+    )
+    return builder.cell("head", end)

@@ -1,0 +1,173 @@
+"""Receptive fields in closed form, and against the gradient of the built module on random graphs."""
+
+import random
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from input_gradient import Outputs, gradient_box, linear_module
+from random_graphs import random_architecture
+
+from analysis import Window, analyze, seen_box
+from search_spaces import Architecture
+from search_spaces.builder import GraphBuilder
+from search_spaces.errors import NotFound, UserError
+from search_spaces.ops import (
+    Activation,
+    Add,
+    BatchNorm,
+    Conv,
+    Flatten,
+    GlobalPool,
+    Linear,
+    Operation,
+    Shape,
+    Zero,
+    conv2d,
+    pool2d,
+)
+
+
+def chain(shape: Shape, *operations: Operation) -> Architecture:
+    builder = GraphBuilder()
+    named = [(f"layer{number}", operation) for number, operation in enumerate(operations)]
+    return Architecture(builder.graph(builder.chain(builder.input(), *named)), (shape,))
+
+
+def sizes(architecture: Architecture) -> tuple[int, ...]:
+    field = analyze(architecture).receptive_field
+    assert field is not None
+    return tuple(window.size for window in field)
+
+
+@pytest.mark.parametrize(("depth", "size"), [(1, 3), (2, 5), (3, 7), (10, 21)])
+def test_stacked_3x3_convolutions_see_one_ring_more_each(depth: int, size: int) -> None:
+    architecture = chain((3, 32, 32), *[conv2d(8, 3)] * depth)
+    assert sizes(architecture) == (size, size)
+    assert analyze(architecture).depth == depth
+
+
+def test_doubling_dilations_of_kernel_2_see_1024() -> None:
+    layers = [Conv(4, (2,), dilation=(2**power,), padding=((2**power, 0),)) for power in range(10)]
+    architecture = chain((1, 2_000), *layers)
+    assert sizes(architecture) == (1_024,)
+    # The padding is all before: a causal network, whose position 0 sees up to itself.
+    assert analyze(architecture).receptive_field == (Window(1, -1_023, 0),)
+    assert seen_box(architecture, (1_500,)) == ((477, 1_500),)
+    assert seen_box(architecture, (0,)) == ((0, 0),)
+
+
+def test_vgg16_feature_map_sees_212_with_stride_32() -> None:
+    # Araujo et al. 2019, table of receptive fields: VGG-16 212, effective stride 32.
+    blocks = [(64, 2), (128, 2), (256, 3), (512, 3), (512, 3)]
+    layers = [layer for width, depth in blocks for layer in [*[conv2d(width, 3)] * depth, pool2d("max", 2)]]
+    architecture = chain((3, 224, 224), *layers)
+    assert sizes(architecture) == (212, 212)
+    assert {window.stride for window in analyze(architecture).receptive_field or ()} == {32}
+
+
+def test_centre_and_uneven_padding() -> None:
+    architecture = chain((1, 20, 20), Conv(1, (4, 3), stride=(2, 1), padding=((2, 1), (0, 2))))
+    field = analyze(architecture).receptive_field
+    assert field == (Window(2, -2, 1), Window(1, 0, 2))
+    assert [window.centre for window in field] == [-0.5, 1.0]
+
+
+def test_branches_unite_and_zero_sees_nothing() -> None:
+    builder = GraphBuilder()
+    x = builder.input()
+    left = builder.add("left", Conv(1, (3, 1), padding=((2, 0), (0, 0))), x)
+    right = builder.add("right", Conv(1, (1, 5), padding=((0, 0), (1, 3))), x)
+    none = builder.add("none", Zero(), builder.add("wide", conv2d(1, 9), x))
+    architecture = Architecture(builder.graph(builder.add("sum", Add(), left, right, none)), ((1, 12, 12),))
+    report = analyze(architecture)
+    assert report.receptive_field == (Window(1, -2, 0), Window(1, -1, 3))
+    assert report.depth == 1
+    assert {layer.name: layer.receptive_field for layer in report.layers}["none"] is None
+    assert seen_box(architecture, (5, 5)) == ((3, 5), (4, 8))
+
+
+def test_network_cut_off_from_its_input_sees_nothing() -> None:
+    report = analyze(chain((1, 8, 8), conv2d(4, 3), Zero(), conv2d(2, 3)))
+    assert report.receptive_field is None
+    assert (report.depth, report.figures()["receptive_field"]) == (0, 0)
+    assert report.to_dict()["receptive_field"] is None
+    assert seen_box(report.architecture, (4, 4)) is None
+
+
+@pytest.mark.parametrize("ending", [[GlobalPool()], [GlobalPool("max"), Flatten(), Linear(3)], [Flatten(), Linear(3)]])
+def test_what_is_global_sees_everything_with_stride_0(ending: list[Operation]) -> None:
+    architecture = chain((1, 8, 6), conv2d(4, 3, stride=2), *ending)
+    report = analyze(architecture)
+    # 4 x 3 positions of stride 2 that see 3 each, from -1 on.
+    assert report.receptive_field == (Window(0, -1, 7), Window(0, -1, 5))
+    assert report.layers[0].receptive_field == (Window(2, -1, 1), Window(2, -1, 1))
+    position = (0, 0) if len(report.layers[-1].output_shape) == 3 else ()
+    assert seen_box(architecture, position) == ((0, 7), (0, 5))
+
+
+def test_branches_of_different_strides_are_held_by_the_window() -> None:
+    builder = GraphBuilder()
+    x = builder.input()
+    strided = builder.add("strided", Conv(1, (1,), stride=(2,)), x)
+    narrow = builder.add("narrow", Conv(1, (5,)), x)
+    architecture = Architecture(builder.graph(builder.add("sum", Add(), strided, narrow)), ((1, 8),))
+    assert analyze(architecture).receptive_field == (Window(2, -3, 4),)
+    assert [seen_box(architecture, (i,)) for i in range(4)] == [((0, 4),), ((1, 5),), ((2, 6),), ((3, 7),)]
+
+
+def test_position_in_the_padding_sees_nothing() -> None:
+    architecture = chain((1, 4, 4), Conv(1, (1, 1), padding=((1, 1), (0, 0))))
+    assert seen_box(architecture, (0, 2)) is None
+    assert seen_box(architecture, (1, 2)) == ((0, 0), (2, 2))
+
+
+def test_holes_that_lie_outside_make_the_exact_box_smaller_than_the_window() -> None:
+    # The first and the last tap lie outside of the input; the window alone, clipped, would say 0 to 6.
+    architecture = chain((1, 7), Conv(1, (3,), dilation=(6,), padding=((6, 6),)))
+    assert seen_box(architecture, (3,)) == ((3, 3),)
+
+
+def test_bad_questions_are_answered_by_one_line() -> None:
+    architecture = chain((1, 8, 8), conv2d(4, 3), BatchNorm(), Activation())
+    with pytest.raises(NotFound, match="no layer 'layer7'"):
+        seen_box(architecture, (0, 0), node="layer7")
+    for position in ((8, 0), (0, -1), (0,), ()):
+        with pytest.raises(UserError, match="is not in node 'layer2'"):
+            seen_box(architecture, position)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.randoms(use_true_random=False), st.sampled_from((1, 2, 2)))
+def test_seen_box_is_the_bounding_box_of_the_gradient_on_random_graphs(rng: random.Random, axes: int) -> None:
+    architecture = random_architecture(rng, axes=axes)
+    module = linear_module(architecture)
+    x = torch.zeros((1, *architecture.input_shapes[0]), dtype=torch.float64, requires_grad=True)
+    with Outputs(module) as outputs:
+        module(x)
+    layers = analyze(architecture).layers
+    for layer in rng.sample(layers, min(3, len(layers))):
+        position = tuple(rng.choice((0, n - 1, rng.randrange(n))) for n in layer.output_shape[1:])
+        box = seen_box(architecture, position, node=layer.name)
+        assert box == gradient_box(outputs[layer.name], x, position), (layer.name, position)
+        if box is not None:
+            assert layer.receptive_field is not None
+            for (first, last), window, index in zip(box, layer.receptive_field, position or (0,) * axes, strict=True):
+                assert window.stride * index + window.low <= first
+                assert last <= window.stride * index + window.high
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.randoms(use_true_random=False))
+def test_window_is_exact_for_chains_that_do_not_touch_the_border(rng: random.Random) -> None:
+    layers = [
+        Conv(1, (rng.randint(1, 4),), stride=(rng.randint(1, 3),), dilation=(rng.randint(1, 3),))
+        for _ in range(rng.randint(1, 4))
+    ]
+    architecture = chain((1, 600), *layers)
+    (window,) = analyze(architecture).receptive_field or ()
+    for index in (0, 1, architecture.output_shapes[0][1] - 1):
+        assert seen_box(architecture, (index,)) == (
+            (window.stride * index + window.low, window.stride * index + window.high),
+        )

@@ -1,0 +1,78 @@
+"""How a search space is found by name, and what importing it costs."""
+
+import subprocess
+import sys
+from importlib.metadata import EntryPoint, EntryPoints
+
+import pytest
+
+import search_spaces
+from search_spaces import spaces
+from search_spaces.errors import UserError
+from search_spaces.spaces.cellular import Cellular
+from search_spaces.spaces.nasbench201 import NasBench201
+
+
+def test_built_in_spaces_are_loaded_by_name() -> None:
+    assert search_spaces.load("nasbench201") == NasBench201()
+    assert search_spaces.load("cellular", input_shape=(3, 32, 32), classes=7, deepest=2) == Cellular(
+        input_shape=(3, 32, 32), classes=7, deepest=2
+    )
+    assert {"cellular", "nasbench201"} <= set(search_spaces.names())
+    for name in ("cellular", "nasbench201"):
+        assert search_spaces.load(name).name == name
+
+
+def test_descriptions_are_one_line_each() -> None:
+    descriptions = search_spaces.descriptions()
+    assert tuple(descriptions) == search_spaces.names()
+    assert all(line.endswith(".") and "\n" not in line for line in descriptions.values())
+
+
+def test_an_unknown_space_is_refused_with_the_nearest() -> None:
+    with pytest.raises(UserError, match="unknown search space 'celular'; did you mean 'cellular'"):
+        search_spaces.load("celular")
+
+
+def test_an_unknown_parameter_is_refused() -> None:
+    with pytest.raises(UserError, match="unknown parameter of the space 'cellular' 'widhts'; did you mean 'widths'"):
+        search_spaces.load("cellular", widhts=(8,))
+
+
+def offer(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    point = EntryPoint(name, value, spaces.ENTRY_POINT_GROUP)
+    monkeypatch.setattr(spaces, "entry_points", lambda *, group: EntryPoints([point]).select(group=group))
+
+
+def test_spaces_of_other_packages_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    offer(monkeypatch, "theirs", "search_spaces.spaces.cellular:Cellular")
+    assert search_spaces.load("theirs", deepest=1) == Cellular(deepest=1)
+    assert "theirs" in search_spaces.names()
+    assert "theirs" in search_spaces.descriptions()
+
+
+def test_a_built_in_name_is_not_taken_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    offer(monkeypatch, "nasbench201", "search_spaces.spaces.cellular:Cellular")
+    assert search_spaces.load("nasbench201") == NasBench201()
+
+
+@pytest.mark.parametrize("value", ["no_such_package:Space", "search_spaces:NoSuchSpace"])
+def test_a_broken_package_is_named(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    offer(monkeypatch, "theirs", value)
+    with pytest.raises(UserError, match=f"'theirs' .*{value}"):
+        search_spaces.load("theirs")
+
+
+def test_importing_the_spaces_loads_nothing_heavy() -> None:
+    program = (
+        "import sys, search_spaces; search_spaces.load('cellular').count(); "
+        "print(sorted({'torch', 'networkx', 'numpy'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_to_module_is_there_when_asked_for() -> None:
+    assert callable(search_spaces.to_module)
+    with pytest.raises(AttributeError, match="to_modul"):
+        search_spaces.to_modul  # type: ignore[attr-defined]  # noqa: B018

@@ -1,0 +1,47 @@
+"""One attempt at a task: runs the evaluator and turns whatever becomes of it into an outcome."""
+
+import time
+from collections.abc import Generator
+from dataclasses import replace
+
+from db.trial import Measurement, TrialState
+from workers.task import Diverged, EvaluationTask, Evaluator, Outcome
+
+
+def attempt(evaluator: Evaluator, task: EvaluationTask, *, worker: str) -> Generator[Measurement, bool, Outcome]:
+    """Yields every measurement, is sent whether to go on, and returns the outcome.
+
+    An evaluator that raises `Diverged` makes the outcome diverged, one that raises anything else makes it failed with
+    the exception as the reason. `KeyboardInterrupt` and its like pass through: they concern the worker, not the task.
+    A task that is told to stop is complete, as `stopped` says.
+    """
+    start = time.perf_counter()
+
+    def outcome(state: TrialState, *, reason: str | None = None) -> Outcome:
+        return Outcome(state, time.perf_counter() - start, worker, values={}, reason=reason)
+
+    try:
+        steps = evaluator.evaluate(task)
+        while True:
+            try:
+                measurement = next(steps)
+            except StopIteration as end:
+                evaluation = end.value
+                break
+            if not (yield measurement):
+                steps.close()
+                return stopped(outcome(TrialState.COMPLETE), measurement)
+    except Diverged as error:
+        return outcome(TrialState.DIVERGED, reason=_one_line(str(error)))
+    except Exception as error:  # noqa: BLE001 - a task may fail in any way, and must not take its worker along
+        return outcome(TrialState.FAILED, reason=_one_line(f"{type(error).__name__}: {error}"))
+    return replace(outcome(TrialState.COMPLETE), values=evaluation.values, weights=evaluation.weights)
+
+
+def stopped(outcome: Outcome, measurement: Measurement) -> Outcome:
+    """The outcome of a task that its source stopped at `measurement`: complete, with those values and no weights."""
+    return replace(outcome, state=TrialState.COMPLETE, values=measurement.values, reason=None, weights=None)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,41 @@
+"""The executor that evaluates in this process, one task after the other: for tables, proxies, tests and debugging."""
+
+from dataclasses import dataclass
+
+from workers.attempt import attempt
+from workers.task import EvaluationTask, Evaluator, Outcome, WorkSource
+
+WORKER = "serial"
+
+
+@dataclass(frozen=True, slots=True)
+class SerialExecutor:
+    """Runs every task of a source here and now.
+
+    Raises:
+        RuntimeError: the source has no task although none is out and it is not finished.
+    """
+
+    evaluator: Evaluator
+
+    @property
+    def workers(self) -> int:
+        return 1
+
+    def run(self, source: WorkSource) -> None:
+        while not source.finished:
+            task = source.next_task(WORKER)
+            if task is not None:
+                source.finish(task.number, self._outcome(task, source))
+            elif not source.finished:
+                raise RuntimeError("the work source has no task although none is out and it is not finished")
+
+    def _outcome(self, task: EvaluationTask, source: WorkSource) -> Outcome:
+        steps = attempt(self.evaluator, task, worker=WORKER)
+        try:
+            measurement = next(steps)
+            while True:
+                measurement = steps.send(source.report(task.number, measurement))
+        except StopIteration as end:
+            outcome: Outcome = end.value
+            return outcome

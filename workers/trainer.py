@@ -1,0 +1,165 @@
+"""Trains one network: seeded stochastic gradient descent, epoch by epoch, with the running average of the weights.
+
+Images are N x C x H x W. Data live on the device as a whole and batches are cut there, so that small networks do not
+wait for anybody. On a GPU the arithmetic is mixed precision in channels-last layout. On a CPU one thread is used,
+whatever the process is set to, and the same task gives the same values bit for bit.
+
+References:
+    Loshchilov, Hutter. SGDR: Stochastic Gradient Descent with Warm Restarts. ICLR 2017 (the cosine, one period).
+    Szegedy et al. Rethinking the Inception Architecture for Computer Vision. CVPR 2016 (label smoothing).
+    Polyak, Juditsky. Acceleration of Stochastic Approximation by Averaging. SIAM J. Control Optim. 1992.
+"""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from search_spaces.architecture import Architecture
+from search_spaces.torch_module import to_module
+from workers.data import DataSet, Part, load_data
+from workers.recipe import Recipe
+
+EVALUATION_BATCH = 1024
+
+
+class Training:
+    """A network on its way: weights, their average, optimiser, schedule and data."""
+
+    def __init__(
+        self, architecture: Architecture, data: DataSet, recipe: Recipe, *, epochs: int, device: torch.device
+    ) -> None:
+        self._recipe = recipe
+        self._device = device
+        self._images, self._labels = _device_part(data.description.name, "train", device)
+        self._validation = _device_part(data.description.name, "validation", device)
+        self._background = data.background
+        self._batch = min(recipe.batch_size, len(self._labels))
+        self._steps_per_epoch = len(self._labels) // self._batch
+        self._steps = epochs * self._steps_per_epoch
+        self._step = 0
+        layout = torch.channels_last if device.type == "cuda" else torch.contiguous_format
+        self._module: Any = to_module(architecture).to(device=device, memory_format=layout)
+        self._average = torch.optim.swa_utils.AveragedModel(
+            self._module,
+            multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(recipe.average_decay),
+            use_buffers=True,
+        )
+        self._optimiser = torch.optim.SGD(
+            [
+                {"params": [p for p in self._module.parameters() if p.ndim > 1], "weight_decay": recipe.weight_decay},
+                {"params": [p for p in self._module.parameters() if p.ndim <= 1], "weight_decay": 0.0},
+            ],
+            lr=recipe.learning_rate,
+            momentum=recipe.momentum,
+            nesterov=True,
+        )
+        self._precision = _mixed_precision(device)
+        self._scaler = torch.amp.GradScaler(device.type, enabled=self._precision is torch.float16)
+
+    def epoch(self) -> dict[str, float]:
+        """Trains for one epoch, in which the images that do not fill a batch are left out, and measures."""
+        self._module.train()
+        order = torch.randperm(len(self._labels), device=self._device)
+        total = torch.zeros((), device=self._device)
+        for batch in order[: self._steps_per_epoch * self._batch].view(-1, self._batch):
+            total += self._train(self._augmented(batch), self._labels[batch])
+        loss, accuracy = measure(self._average.module, *self._validation)
+        train_loss = total.item() / self._steps_per_epoch
+        return {"train_loss": train_loss, "val_loss": loss, "val_accuracy": accuracy}
+
+    def weights(self) -> dict[str, Tensor]:
+        """A copy of the averaged weights and buffers."""
+        return {name: tensor.detach().cpu().clone() for name, tensor in self._average.module.state_dict().items()}
+
+    def _train(self, images: Tensor, labels: Tensor) -> Tensor:
+        for group in self._optimiser.param_groups:
+            group["lr"] = self._recipe.learning_rate * self._schedule()
+        with torch.autocast(self._device.type, dtype=self._precision, enabled=self._precision is not None):
+            logits = self._module(images)
+            loss = functional.cross_entropy(logits, labels, label_smoothing=self._recipe.label_smoothing)
+        self._optimiser.zero_grad()
+        self._scaler.scale(loss).backward()
+        self._scaler.step(self._optimiser)
+        self._scaler.update()
+        self._average.update_parameters(self._module)
+        self._step += 1
+        return loss.detach()
+
+    def _schedule(self) -> float:
+        """The fraction of the peak learning rate at this step."""
+        warmup = min(round(self._recipe.warmup_epochs * self._steps_per_epoch), self._steps // 2)
+        if self._step < warmup:
+            return (self._step + 1) / warmup
+        return 0.5 * (1 + math.cos(math.pi * (self._step - warmup) / (self._steps - warmup)))
+
+    def _augmented(self, batch: Tensor) -> Tensor:
+        shift = self._recipe.shift_pixels
+        height, width = self._images.shape[2:]
+        padded = functional.pad(self._images[batch], (shift,) * 4, value=self._background)
+        # Every window of the original size, of which each image takes one: N x C x rows x columns x H x W.
+        windows = padded.unfold(2, height, 1).unfold(3, width, 1)
+        rows, columns = torch.randint(2 * shift + 1, (2, len(batch)), device=self._device)
+        return windows[torch.arange(len(batch), device=self._device), :, rows, columns]
+
+
+class TorchState:
+    """Torch's random numbers and threads: ours while installed, the caller's as they were before and after."""
+
+    def __init__(self, seed: int, device: torch.device) -> None:
+        self._gpus = [device] if device.type == "cuda" else []
+        with torch.random.fork_rng(self._gpus):
+            torch.manual_seed(seed)
+            self._save()
+
+    @contextmanager
+    def installed(self) -> Iterator[None]:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            with torch.random.fork_rng(self._gpus):
+                torch.set_rng_state(self._cpu)
+                for gpu, gpu_state in zip(self._gpus, self._gpu, strict=True):
+                    torch.cuda.set_rng_state(gpu_state, gpu)
+                yield
+                self._save()
+        finally:
+            torch.set_num_threads(threads)
+
+    def _save(self) -> None:
+        self._cpu = torch.get_rng_state()
+        self._gpu = [torch.cuda.get_rng_state(gpu) for gpu in self._gpus]
+
+
+def best_device() -> torch.device:
+    return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
+
+
+def _mixed_precision(device: torch.device) -> torch.dtype | None:
+    if device.type != "cuda":
+        return None
+    return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+
+
+def tensors(part: Part, device: torch.device) -> tuple[Tensor, Tensor]:
+    return torch.tensor(part.images, device=device), torch.tensor(part.labels, device=device)
+
+
+@lru_cache
+def _device_part(name: str, part: str, device: torch.device) -> tuple[Tensor, Tensor]:
+    data = load_data(name)
+    return tensors(data.train if part == "train" else data.validation, device)
+
+
+def measure(module: nn.Module, images: Tensor, labels: Tensor) -> tuple[float, float]:
+    """Mean cross-entropy and accuracy, in full precision and evaluation mode."""
+    module.eval()
+    with torch.no_grad():
+        logits = torch.cat([module(batch) for batch in images.split(EVALUATION_BATCH)])
+        loss = functional.cross_entropy(logits, labels)
+        return loss.item(), (logits.argmax(1) == labels).float().mean().item()

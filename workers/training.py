@@ -1,0 +1,127 @@
+"""The evaluator that trains each architecture from scratch on a data set and keeps the weights of its best epoch.
+
+This is the part that a search needs before anything is trained, so it loads without torch; `trainer.py` has the rest.
+"""
+
+import json
+import math
+from collections.abc import Generator
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from db.trial import Measurement
+from search_spaces.architecture import Architecture
+from search_spaces.errors import UserError
+from workers.data import DataDescription, describe, load_data, load_test
+from workers.recipe import Recipe
+from workers.task import Diverged, Evaluation, EvaluationTask
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingEvaluator:
+    """Trains each architecture from scratch and measures it on the validation part.
+
+    Yields `train_loss`, `val_loss` and `val_accuracy` of every epoch. In the end `val_accuracy` and `val_loss` are
+    those of the best epoch (highest accuracy, then lowest loss), whose weights are returned; `last_val_accuracy` and
+    `train_loss` are those of the last epoch. Accuracies are fractions, losses mean cross-entropies in nats, the
+    training loss with label smoothing. The test part is never touched.
+
+    Raises:
+        UserError: there is no such data set, or the architecture reads other images or tells other classes apart.
+        Diverged: a loss is not finite.
+    """
+
+    data: str = "digits"
+    recipe: Recipe = Recipe()
+
+    def __post_init__(self) -> None:
+        describe(self.data)
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        return ("val_accuracy", "last_val_accuracy", "val_loss", "train_loss", "epochs")
+
+    @property
+    def identity(self) -> str:
+        content = {
+            "evaluator": "training",
+            "version": 1,
+            "data": self.data,
+            "split": describe(self.data).split,
+            "recipe": asdict(self.recipe),
+        }
+        return json.dumps(content, sort_keys=True, separators=(",", ":"))
+
+    def evaluate(self, task: EvaluationTask) -> Generator[Measurement, None, Evaluation]:
+        from workers.trainer import TorchState, Training, best_device
+
+        _check_fit(task.architecture, describe(self.data))
+        data = load_data(self.data)
+        device = best_device()
+        state = TorchState(task.seed, device)
+        with state.installed():
+            training = Training(task.architecture, data, self.recipe, epochs=task.epochs, device=device)
+        best: dict[str, float] = {}
+        weights: dict[str, "Tensor"] = {}
+        for epoch in range(1, task.epochs + 1):
+            with state.installed():
+                values = training.epoch()
+            for name in ("train_loss", "val_loss"):
+                if not math.isfinite(values[name]):
+                    raise Diverged(f"{name} is {values[name]} in epoch {epoch} of {task.epochs}")
+            if not best or _rank(values) > _rank(best):
+                best = values
+                weights = training.weights()
+            yield Measurement(epoch, values)
+        final = {
+            "val_accuracy": best["val_accuracy"],
+            "last_val_accuracy": values["val_accuracy"],
+            "val_loss": best["val_loss"],
+            "train_loss": values["train_loss"],
+            "epochs": float(task.epochs),
+        }
+        return Evaluation(final, _to_bytes(weights))
+
+
+def test_accuracy(architecture: Architecture, weights: bytes, data: str) -> float:
+    """The fraction of the test images of the data set named `data` that a trained architecture tells right.
+
+    `weights` are safetensors bytes. For finished models only: a search that looks at this no longer has a test.
+    """
+    from safetensors.torch import load
+
+    from search_spaces.torch_module import to_module
+    from workers.trainer import best_device, measure, tensors
+
+    device = best_device()
+    module = to_module(architecture)
+    module.load_state_dict(load(weights))
+    _, accuracy = measure(module.to(device), *tensors(load_test(data), device))
+    return accuracy
+
+
+def _rank(values: dict[str, float]) -> tuple[float, float]:
+    return values["val_accuracy"], -values["val_loss"]
+
+
+def _to_bytes(weights: dict[str, "Tensor"]) -> bytes:
+    from safetensors.torch import save
+
+    document: bytes = save({name: tensor.contiguous() for name, tensor in weights.items()})
+    return document
+
+
+def _check_fit(architecture: Architecture, description: DataDescription) -> None:
+    if architecture.input_shapes != (description.input_shape,):
+        raise UserError(
+            f"the architecture reads images of {architecture.input_shapes}, the data {description.name!r} are "
+            f"{description.input_shape}; load the space with input_shape={description.input_shape}"
+        )
+    if architecture.output_shapes != ((description.classes,),):
+        raise UserError(
+            f"the architecture gives {architecture.output_shapes}, the data {description.name!r} need "
+            f"{description.classes} numbers, one for each class; load the space with classes={description.classes}"
+        )
