@@ -11,7 +11,6 @@ from hashlib import sha256
 from itertools import count
 
 import psutil
-from workers.training import TrainingEvaluator
 
 import search_spaces
 from analysis import FIGURES, analyze
@@ -29,6 +28,7 @@ from search_spaces.errors import Conflict, UserError
 from search_spaces.space import SearchSpace
 from workers.data import describe
 from workers.task import Evaluator, Executor
+from workers.training import TrainingEvaluator
 
 FEASIBILITY_SAMPLES = 500
 """How many random architectures may break the constraints before they count as impossible."""

@@ -29,9 +29,13 @@ class Graph:
 
     nodes: tuple[Node, ...]
     outputs: tuple[tuple[str, int], ...]
+    inputs: tuple[int, ...] = field(init=False, repr=False, compare=False)
+    """The indices of the nodes that stand for values from outside."""
     _hash: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        inputs = tuple([index for index, node in enumerate(self.nodes) if isinstance(node.operation, Input)])
+        object.__setattr__(self, "inputs", inputs)
         object.__setattr__(self, "_hash", hash((self.nodes, self.outputs)))
 
     def __hash__(self) -> int:
@@ -40,11 +44,6 @@ class Graph:
     def __reduce__(self) -> tuple[Any, ...]:
         # The hash of a string differs from process to process, so it must not travel.
         return (Graph, (self.nodes, self.outputs))
-
-    @property
-    def inputs(self) -> tuple[int, ...]:
-        """The indices of the nodes that stand for values from outside."""
-        return tuple(index for index, node in enumerate(self.nodes) if isinstance(node.operation, Input))
 
     def consumers(self) -> tuple[tuple[int, ...], ...]:
         """For each node the indices of the nodes that read it, once for each time it is read."""

@@ -23,12 +23,15 @@ def _names_are_unique(graph: Graph) -> str | None:
     seen: set[str] = set()
     prefixes: set[str] = set()
     for node in graph.nodes:
-        parts = node.name.split(".")
+        name = node.name
+        if name in seen:
+            return f"node name {name!r} stands twice"
+        seen.add(name)
+        if name.isidentifier() and not iskeyword(name):
+            continue
+        parts = name.split(".")
         if not all(part.isidentifier() and not iskeyword(part) for part in parts):
-            return f"node name {node.name!r} must be a Python identifier, or several joined by dots"
-        if node.name in seen:
-            return f"node name {node.name!r} stands twice"
-        seen.add(node.name)
+            return f"node name {name!r} must be a Python identifier, or several joined by dots"
         prefixes.update(".".join(parts[:length]) for length in range(1, len(parts)))
     if seen & prefixes:
         return f"node name {min(seen & prefixes)!r} is also the beginning of another node's path"
@@ -72,11 +75,12 @@ def _nothing_dangles(graph: Graph) -> str | None:
 
 
 def _outputs_see_an_input(graph: Graph) -> str | None:
-    reached = [False] * len(graph.nodes)
+    reached = set(graph.inputs)
     for index, node in enumerate(graph.nodes):
-        reached[index] = isinstance(node.operation, Input) or any(reached[source] for source in node.inputs)
+        if not reached.isdisjoint(node.inputs):
+            reached.add(index)
     for name, index in graph.outputs:
-        if not reached[index]:
+        if index not in reached:
             return f"output {name!r} is reached from no input"
     return None
 

@@ -69,7 +69,7 @@ def local_cluster(*, cpus: int) -> Iterator[None]:
 
 def _private_directory() -> Path:
     base = tempfile.gettempdir()
-    # Paths of sockets must stay below 108 characters, and Ray needs about 75 of them.
+    # Paths of sockets must stay below 108 characters, and Ray needs about 85 of them.
     return Path(tempfile.mkdtemp(prefix="nas-", dir=base if len(base) <= 20 else "/tmp"))
 
 

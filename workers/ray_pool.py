@@ -55,9 +55,8 @@ class RayPoolExecutor:
         return 1 / math.ceil(self.workers / gpus) if gpus else 0.0
 
 
-@ray.remote(num_cpus=1, max_restarts=0, max_task_retries=0, concurrency_groups={"control": 1})
 class _Worker:
-    """Evaluates one task at a time in a process of its own; `stop` is heard meanwhile."""
+    """Evaluates one task at a time in a process of its own; `stop` is called from another thread meanwhile."""
 
     def __init__(self, evaluator: Evaluator, name: str) -> None:
         self._evaluator = evaluator
@@ -74,9 +73,11 @@ class _Worker:
         except StopIteration as end:
             yield end.value
 
-    @ray.method(concurrency_group="control")
     def stop(self, number: int) -> None:
         self._stopped = number
+
+
+_Actor: Any = ray.remote(num_cpus=1, max_restarts=0, max_task_retries=0, concurrency_groups={"control": 1})(_Worker)
 
 
 @dataclass(slots=True)
@@ -114,7 +115,7 @@ class _Pool:
             ray.kill(actor)
 
     def _start(self, name: str) -> None:
-        self.actors[name] = _Worker.options(num_gpus=self.gpu_share).remote(self.evaluator, name)
+        self.actors[name] = _Actor.options(num_gpus=self.gpu_share).remote(self.evaluator, name)
 
     def _hand_out(self) -> None:
         busy = {running.worker for running in self.running.values()}
@@ -152,7 +153,7 @@ class _Pool:
     def _report(self, running: _Running, measurement: Measurement) -> None:
         if running.stopped_at is None and not self.source.report(running.task.number, measurement):
             running.stopped_at = measurement
-            self.actors[running.worker].stop.remote(running.task.number)
+            self.actors[running.worker].stop.options(concurrency_group="control").remote(running.task.number)
 
     def _lose(self, running: _Running, error: RayError) -> None:
         if isinstance(error, RayActorError) and error.actor_init_failed:

@@ -1,7 +1,7 @@
 """Trains one network: seeded stochastic gradient descent, epoch by epoch, with the running average of the weights.
 
-Images are N x C x H x W. Data live on the device as a whole and batches are cut there, so that small networks do not
-wait for anybody. On a GPU the arithmetic is mixed precision in channels-last layout. On a CPU one thread is used,
+Images are N x C x H x W, in channels-last layout. Data live on the device as a whole and batches are cut there, so
+that small networks do not wait for anybody. On a GPU the arithmetic is mixed precision. On a CPU one thread is used,
 whatever the process is set to, and the same task gives the same values bit for bit.
 
 References:
@@ -43,11 +43,11 @@ class Training:
         self._steps_per_epoch = len(self._labels) // self._batch
         self._steps = epochs * self._steps_per_epoch
         self._step = 0
-        layout = torch.channels_last if device.type == "cuda" else torch.contiguous_format
-        self._module: Any = to_module(architecture).to(device=device, memory_format=layout)
+        module: Any = to_module(architecture)
+        self._module = module.to(device=device, memory_format=torch.channels_last)
         self._average = torch.optim.swa_utils.AveragedModel(
             self._module,
-            multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(recipe.average_decay),
+            multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(recipe.average_decay),  # type: ignore[no-untyped-call]
             use_buffers=True,
         )
         self._optimiser = torch.optim.SGD(
@@ -84,7 +84,7 @@ class Training:
             logits = self._module(images)
             loss = functional.cross_entropy(logits, labels, label_smoothing=self._recipe.label_smoothing)
         self._optimiser.zero_grad()
-        self._scaler.scale(loss).backward()
+        self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         self._scaler.step(self._optimiser)
         self._scaler.update()
         self._average.update_parameters(self._module)
@@ -137,6 +137,7 @@ class TorchState:
 
 
 def best_device() -> torch.device:
+    """The current GPU, or the CPU where there is none."""
     return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
 
 
@@ -147,6 +148,7 @@ def _mixed_precision(device: torch.device) -> torch.dtype | None:
 
 
 def tensors(part: Part, device: torch.device) -> tuple[Tensor, Tensor]:
+    """The images and labels of a part, copied to the device."""
     return torch.tensor(part.images, device=device), torch.tensor(part.labels, device=device)
 
 
@@ -160,6 +162,6 @@ def measure(module: nn.Module, images: Tensor, labels: Tensor) -> tuple[float, f
     """Mean cross-entropy and accuracy, in full precision and evaluation mode."""
     module.eval()
     with torch.no_grad():
-        logits = torch.cat([module(batch) for batch in images.split(EVALUATION_BATCH)])
+        logits = torch.cat([module(batch) for batch in torch.split(images, EVALUATION_BATCH)])
         loss = functional.cross_entropy(logits, labels)
         return loss.item(), (logits.argmax(1) == labels).float().mean().item()

@@ -6,13 +6,13 @@ This is the part that a search needs before anything is trained, so it loads wit
 import json
 import math
 from collections.abc import Generator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 from db.trial import Measurement
 from search_spaces.architecture import Architecture
 from search_spaces.errors import UserError
-from workers.data import DataDescription, describe, load_data, load_test
+from workers.data import DataDescription, describe, load_data
 from workers.recipe import Recipe
 from workers.task import Diverged, Evaluation, EvaluationTask
 
@@ -30,12 +30,13 @@ class TrainingEvaluator:
     training loss with label smoothing. The test part is never touched.
 
     Raises:
-        UserError: there is no such data set, or the architecture reads other images or tells other classes apart.
+        UserError: there is no such data set, or the architecture reads other images or tells other classes apart,
+            or there are no epochs.
         Diverged: a loss is not finite.
     """
 
     data: str = "digits"
-    recipe: Recipe = Recipe()
+    recipe: Recipe = field(default_factory=Recipe)
 
     def __post_init__(self) -> None:
         describe(self.data)
@@ -58,6 +59,8 @@ class TrainingEvaluator:
     def evaluate(self, task: EvaluationTask) -> Generator[Measurement, None, Evaluation]:
         from workers.trainer import TorchState, Training, best_device
 
+        if task.epochs < 1:
+            raise UserError(f"epochs must be at least 1, got {task.epochs}")
         _check_fit(task.architecture, describe(self.data))
         data = load_data(self.data)
         device = best_device()
@@ -65,7 +68,7 @@ class TrainingEvaluator:
         with state.installed():
             training = Training(task.architecture, data, self.recipe, epochs=task.epochs, device=device)
         best: dict[str, float] = {}
-        weights: dict[str, "Tensor"] = {}
+        weights: dict[str, Tensor] = {}
         for epoch in range(1, task.epochs + 1):
             with state.installed():
                 values = training.epoch()
@@ -84,23 +87,6 @@ class TrainingEvaluator:
             "epochs": float(task.epochs),
         }
         return Evaluation(final, _to_bytes(weights))
-
-
-def test_accuracy(architecture: Architecture, weights: bytes, data: str) -> float:
-    """The fraction of the test images of the data set named `data` that a trained architecture tells right.
-
-    `weights` are safetensors bytes. For finished models only: a search that looks at this no longer has a test.
-    """
-    from safetensors.torch import load
-
-    from search_spaces.torch_module import to_module
-    from workers.trainer import best_device, measure, tensors
-
-    device = best_device()
-    module = to_module(architecture)
-    module.load_state_dict(load(weights))
-    _, accuracy = measure(module.to(device), *tensors(load_test(data), device))
-    return accuracy
 
 
 def _rank(values: dict[str, float]) -> tuple[float, float]:

@@ -26,7 +26,7 @@ def export(
         write_json({"schema": 1, **handed.to_dict()})
         return
     if not handed.has_weights:
-        stderr().print("no weights were kept for this architecture; the files have none", markup=False)
+        stderr().print("no weights were kept for this architecture; the files have none", markup=False, soft_wrap=True)
     rows: list[tuple[str, object]] = [("key", handed.key), ("params", handed.params), ("macs", handed.macs)]
     if handed.val_accuracy is not None:
         rows.append(("validation accuracy in the search", handed.val_accuracy))

@@ -1,12 +1,11 @@
 """How commands write: JSON and tables to stdout, notes to stderr."""
 
 import json
-import math
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
+from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
@@ -34,29 +33,25 @@ def write_json(document: Any) -> None:
     typer.echo(json.dumps(document, ensure_ascii=False, allow_nan=False))
 
 
-def make_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
-    """A table whose numbers stand to the right; nothing in it is taken as markup."""
-    table = Table(
-        title=Text(title), title_justify="left", box=None, header_style="bold", pad_edge=False, show_edge=False
-    )
-    rows = [tuple(row) for row in rows]
+def make_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Group:
+    """A title above a table whose numbers stand to the right; nothing in it is taken as markup."""
+    table = Table(box=None, header_style="bold", pad_edge=False, show_edge=False)
+    cells = [tuple(row) for row in rows]
     for index, column in enumerate(columns):
-        numeric = all(isinstance(row[index], int | float | None) for row in rows)
+        numeric = all(isinstance(row[index], int | float | None) for row in cells)
         table.add_column(Text(column), justify="right" if numeric else "left", overflow="fold")
-    for row in rows:
+    for row in cells:
         table.add_row(*(Text(cell_text(cell)) for cell in row))
-    return table
+    return Group(Text(title, style="bold italic", no_wrap=True, overflow="ignore"), table)
 
 
 def cell_text(value: object) -> str:
-    """A value as people read it: thousands separated, four significant digits behind the point, a dash for none."""
+    """A value as people read it: thousands separated, four significant digits of a fraction, a dash for none."""
     if value is None:
         return "–"
     if isinstance(value, bool) or not isinstance(value, int | float):
         return str(value)
-    if isinstance(value, int) or (math.isfinite(value) and value == int(value) and abs(value) >= 10):
-        return f"{int(value):,}"
-    return f"{value:,.4f}"
+    return f"{value:,}" if isinstance(value, int) or abs(value) >= 10_000 else f"{value:.4g}"
 
 
 def duration_text(seconds: float | None) -> str:

@@ -34,7 +34,7 @@ class ProgressDisplay:
         if self._console.is_terminal:
             self._live.stop()
         elif self._progress is not None:
-            self._console.print(progress_text(self._progress), markup=False)
+            self._console.print(progress_text(self._progress), markup=False, soft_wrap=True)
 
     @property
     def search_name(self) -> str | None:
@@ -49,7 +49,7 @@ class ProgressDisplay:
             self._live.update(_panel(progress))
         elif first or time.monotonic() - self._last_line >= LINE_INTERVAL_SECONDS:
             self._last_line = time.monotonic()
-            self._console.print(progress_text(progress), markup=False)
+            self._console.print(progress_text(progress), markup=False, soft_wrap=True)
 
 
 def progress_text(progress: Progress) -> str:

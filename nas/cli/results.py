@@ -8,7 +8,7 @@ from nas.cli.output import DEFAULT_DATABASE, DatabaseOption, JsonFlag, make_tabl
 from search_spaces.errors import UserError
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import Group
 
     from db.trial import Trial
     from nas.result import SearchResult
@@ -69,10 +69,12 @@ def results(
         return
     stdout().print(trial_table(f"Trials of {name} ({result.search.state})", trials, result))
     if result.rejected_count:
-        stderr().print(f"{result.rejected_count} proposals broke a constraint and were not tried", markup=False)
+        stderr().print(
+            f"{result.rejected_count} proposals broke a constraint and were not tried", markup=False, soft_wrap=True
+        )
 
 
-def trial_table(title: str, trials: "list[Trial]", result: "SearchResult") -> "Table":
+def trial_table(title: str, trials: "list[Trial]", result: "SearchResult") -> "Group":
     """Trials with their objectives, parameters and MACs."""
     names = list(dict.fromkeys([*(objective.name for objective in result.objectives), "params", "macs"]))
     rows = [

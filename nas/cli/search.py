@@ -87,7 +87,9 @@ def _run(start: "Callable[[Callable[[Progress], None]], SearchResult]", *, as_js
             result = start(display.update)
     except KeyboardInterrupt:
         if display.search_name is not None:
-            stderr().print(f"interrupted; continue with: nas resume {display.search_name} --db {db}", markup=False)
+            stderr().print(
+                f"interrupted; continue with: nas resume {display.search_name} --db {db}", markup=False, soft_wrap=True
+            )
         raise
     if as_json:
         write_json(result.to_dict())
@@ -101,7 +103,7 @@ def show_leaderboard(result: "SearchResult") -> None:
 
     console = stdout()
     if not result.complete:
-        stderr().print(f"search {result.name}: no trial is complete", markup=False)
+        stderr().print(f"search {result.name}: no trial is complete", markup=False, soft_wrap=True)
         return
     best = result.leaderboard()[:LEADERBOARD_ROWS]
     console.print(trial_table(f"Leaderboard of {result.name}", best, result))
@@ -136,11 +138,11 @@ def _show_plan(prepared: "Prepared", *, as_json: bool) -> None:
     console = stdout()
     run = [(key, _plain(value)) for key, value in prepared.config.model_dump(mode="json").items()]
     console.print(make_table("Run", ("key", "value"), run))
-    console.print(f"\nThe space {prepared.config.space} has {size:,} genotypes.\n", markup=False)
+    console.print(f"\nThe space {prepared.config.space} has {size:,} genotypes.\n", markup=False, soft_wrap=True)
     for architecture, report in zip(samples, reports, strict=True):
         console.print(make_table(f"Sample {architecture.key[:12]}", ("figure", "value"), figure_rows(report)))
         console.print()
-    stderr().print("dry run: nothing was started or written", markup=False)
+    stderr().print("dry run: nothing was started or written", markup=False, soft_wrap=True)
 
 
 def _plain(value: object) -> str:

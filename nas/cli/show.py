@@ -7,7 +7,7 @@ import typer
 from nas.cli.output import DEFAULT_DATABASE, DatabaseOption, JsonFlag, make_table, stdout, write_json
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import Group
 
     from analysis import Report
 
@@ -53,7 +53,7 @@ def figure_rows(report: "Report") -> list[tuple[str, object]]:
     return list(report.figures().items())
 
 
-def layer_table(report: "Report") -> "Table":
+def layer_table(report: "Report") -> "Group":
     """One row for each operation; the receptive field's size by axis, a dash where nothing is seen."""
     columns = ("layer", "operation", "output", "params", "macs", "activation_bytes", "receptive_field")
     rows = [

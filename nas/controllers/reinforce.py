@@ -73,9 +73,9 @@ class Reinforce(Controller):
         *,
         seed: int = 0,
         hidden: int = 64,
-        batch: int = 4,
-        learning_rate: float = 0.015,
-        entropy_weight: float = 0.05,
+        batch: int = 2,
+        learning_rate: float = 0.01,
+        entropy_weight: float = 0.1,
         baseline_decay: float = 0.9,
     ) -> None:
         super().__init__(space, objectives, seed=seed)

@@ -146,7 +146,7 @@ def _inputs(model: Model) -> tuple[Array, ...]:
         raise UserError(
             f"inputs to verify the export with have the shapes {found} behind the batch axis, need {shapes}"
         )
-    return tuple(np.ascontiguousarray(array, dtype=np.float32) for array in model.inputs)
+    return tuple(np.array(array, dtype=np.float32, order="C") for array in model.inputs)
 
 
 def _calibrate(module: nn.Module, architecture: Architecture) -> None:

@@ -45,9 +45,11 @@ def load(name: str, *, input_shape: Shape | None = None, classes: int = 10, **pa
     for parameter in parameters:
         if parameter not in known:
             raise unknown_name(f"parameter of the space {name!r}", parameter, known)
+    # Lists, as run files have them, would make the space unhashable.
+    given = {key: tuple(value) if isinstance(value, list) else value for key, value in parameters.items()}
     if input_shape is not None:
-        parameters["input_shape"] = tuple(input_shape)
-    return maker(classes=classes, **parameters)
+        given["input_shape"] = tuple(input_shape)
+    return maker(classes=classes, **given)
 
 
 def _offered() -> dict[str, EntryPoint]:

@@ -30,6 +30,7 @@ from search_spaces.errors import UserError
 from search_spaces.graph import Cell
 from search_spaces.ops import Dropout, Flatten, GlobalPool, Linear, Shape, pool2d
 from search_spaces.space import SearchSpace
+from search_spaces.spaces.parameters import check_image, check_positive
 
 FAMILIES = ("plain", "residual", "bottleneck", "dense", "inception")
 """What the cells of a stage may be."""
@@ -81,16 +82,14 @@ class Cellular(SearchSpace):
     name = "cellular"
 
     def __post_init__(self) -> None:
-        if len(self.input_shape) != 3 or self.input_shape[0] < 1 or min(self.input_shape[1:]) < 4:
-            raise UserError(
-                f"cellular: input_shape must be (channels, height, width) with sizes of at least 4, "
-                f"got {self.input_shape}"
-            )
-        for name in ("classes", "deepest"):
-            if getattr(self, name) < 1:
-                raise UserError(f"cellular: {name} must be at least 1, got {getattr(self, name)}")
-        if not self.widths or any(width < 8 or width % 8 for width in self.widths):
-            raise UserError(f"cellular: widths must be positive multiples of 8, got {self.widths}")
+        check_image(self.name, self.input_shape, smallest=4)
+        check_positive(self.name, classes=self.classes, deepest=self.deepest)
+        if (
+            not isinstance(self.widths, tuple)
+            or not self.widths
+            or any(type(w) is not int or w < 8 or w % 8 for w in self.widths)
+        ):
+            raise UserError(f"cellular: widths must be a list of positive multiples of 8, got {self.widths!r}")
 
     def build(self, choose: Chooser) -> Architecture:
         stem_width = choose.independent("stem", lambda inner: inner.one_of("width", self.widths))
@@ -172,7 +171,7 @@ def _stage(choice: StageChoice, in_channels: int, *, reduces: bool) -> Cell:
         value = builder.add(f"cell{index}", repeated, value)
         in_channels = cell.width or in_channels
     if cell.family == "dense":
-        # Dense cells end in sums of raw convolutions; DenseNet normalises and activates before what follows.
+        # Dense cells end in raw convolutions side by side; DenseNet normalises and activates before what follows.
         value = builder.chain(value, *norm_activation(**style))
     return builder.cell("stage", value)
 

@@ -34,6 +34,7 @@ from search_spaces.ops import (
     pool2d,
 )
 from search_spaces.space import SearchSpace
+from search_spaces.spaces.parameters import check_image, check_positive
 
 OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 """What an edge may do, in the benchmark's order and words."""
@@ -59,14 +60,9 @@ class NasBench201(SearchSpace):
     name = "nasbench201"
 
     def __post_init__(self) -> None:
-        if len(self.input_shape) != 3 or min(self.input_shape) < 1 or any(size % 4 for size in self.input_shape[1:]):
-            raise UserError(
-                f"nasbench201: input_shape must be (channels, height, width) with sizes that are multiples of 4, "
-                f"got {self.input_shape}; two reductions halve the sizes"
-            )
-        for name in ("classes", "channels", "cells_per_stage"):
-            if getattr(self, name) < 1:
-                raise UserError(f"nasbench201: {name} must be at least 1, got {getattr(self, name)}")
+        # Two reductions halve the sizes.
+        check_image(self.name, self.input_shape, smallest=4, multiple=4)
+        check_positive(self.name, classes=self.classes, channels=self.channels, cells_per_stage=self.cells_per_stage)
 
     def build(self, choose: Chooser) -> Architecture:
         return self._architecture(tuple(choose.one_of(name, OPERATIONS) for name in _DECISIONS))
@@ -216,15 +212,14 @@ def _relu_conv_norm(family: str, channels: int, kernel: int, stride: int) -> Cel
     return builder.cell(family, end)
 
 
-# Graphs are put together from nodes made once, and verified with the whole architecture: thousands are made a second.
+_INPUT = Node("x", Input())
 
 
-@lru_cache
+# What changes from sample to sample is put together from nodes made once and verified with the whole architecture,
+# because a table of all samples is gone through at thousands a second.
+@lru_cache(maxsize=4_096)
 def _node(name: str, operation: Operation, inputs: tuple[int, ...]) -> Node:
     return Node(name, operation, inputs)
-
-
-_INPUT = Node("x", Input())
 
 
 def _graph(nodes: Sequence[Node]) -> Graph:

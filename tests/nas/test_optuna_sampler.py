@@ -62,8 +62,8 @@ def test_samplers_that_cannot_keep_the_contract_are_refused_with_the_reason(name
 
 
 def test_unknown_samplers_and_settings_are_refused() -> None:
-    with pytest.raises(UserError, match="did you mean 'nsga2'"):
-        registry.load("optuna:nsga", ToySpace(), (ACCURACY,), seed=0)
+    with pytest.raises(UserError, match="unknown sampler 'tpee'; did you mean 'tpe'"):
+        registry.load("optuna:tpee", ToySpace(), (ACCURACY,), seed=0)
     with pytest.raises(UserError, match="did you mean 'population_size'"):
         registry.load("optuna:nsga2", ToySpace(), (ACCURACY,), seed=0, population=10)
     with pytest.raises(UserError, match="refuses"):

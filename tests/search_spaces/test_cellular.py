@@ -125,6 +125,10 @@ def test_many_samples_are_small_enough_for_the_digits() -> None:
         {"widths": ()},
         {"widths": (12,)},
         {"deepest": 0},
+        {"deepest": 2.0},
+        {"widths": "8"},
+        {"widths": (8.0,)},
+        {"classes": True},
     ],
 )
 def test_impossible_parameters_are_refused_by_name(parameters: dict[str, object]) -> None:

@@ -126,6 +126,9 @@ def test_a_genotype_of_another_space_has_no_string() -> None:
         {"classes": 0},
         {"channels": 0},
         {"cells_per_stage": 0},
+        {"channels": 16.0},
+        {"classes": "10"},
+        {"input_shape": "big"},
     ],
 )
 def test_impossible_parameters_are_refused_by_name(parameters: dict[str, object]) -> None:

@@ -39,6 +39,11 @@ def test_an_unknown_parameter_is_refused() -> None:
         search_spaces.load("cellular", widhts=(8,))
 
 
+def test_lists_from_a_run_file_are_taken() -> None:
+    space = search_spaces.load("cellular", input_shape=[3, 16, 16], widths=[8, 16])  # type: ignore[arg-type]
+    assert hash(space) == hash(Cellular(input_shape=(3, 16, 16), widths=(8, 16)))
+
+
 def offer(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     point = EntryPoint(name, value, spaces.ENTRY_POINT_GROUP)
     monkeypatch.setattr(spaces, "entry_points", lambda *, group: EntryPoints([point]).select(group=group))

@@ -1,0 +1,135 @@
+"""What survives: real drivers killed or interrupted in the middle of a search, and resumed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from db.store import Store
+from db.trial import SearchState, Trial, TrialState
+
+TRIALS = 6
+SERIAL = ("--executor", "serial", "--epochs", "1", "--controller", "evolution")
+RAY = ("--executor", "ray", "--workers", "2", "--epochs", "3", "--controller", "random")
+
+
+def nas(directory: Path, *arguments: str) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-c", "import sys; from nas.cli import main; sys.exit(main())", *arguments]
+    return subprocess.Popen(
+        command, cwd=directory, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+
+
+def finish(process: "subprocess.Popen[str]") -> tuple[str, str]:
+    out, err = process.communicate(timeout=200)
+    assert process.returncode == 0, err
+    return out, err
+
+
+def start(directory: Path, *flags: str) -> "subprocess.Popen[str]":
+    directory.mkdir(exist_ok=True)
+    return nas(directory, "search", "--name", "s", "--trials", str(TRIALS), "--seed", "3", *flags)
+
+
+def wait_for_finished(process: "subprocess.Popen[str]", directory: Path, count: int) -> None:
+    deadline = time.monotonic() + 150
+    while time.monotonic() < deadline:
+        assert process.poll() is None, process.communicate()
+        path = directory / "nas.db"
+        if path.exists() and path.stat().st_size and len(finished(directory)) >= count:
+            return
+        time.sleep(0.1)
+    pytest.fail("the search did not come far enough")
+
+
+def finished(directory: Path) -> list[Trial]:
+    with Store.open(str(directory / "nas.db"), mode="read") as store:
+        if not any(summary.search.name == "s" for summary in store.searches()):
+            return []
+        return [trial for trial in store.trials("s") if trial.state.is_finished]
+
+
+def unweighted(trials: list[Trial]) -> list[Trial]:
+    """The trials without their weights, which go when a better trial comes."""
+    return [replace(trial, weights_sha256=None) for trial in trials]
+
+
+def outcome(trials: list[Trial]) -> list[tuple[Any, ...]]:
+    return [(t.number, t.proposal, t.key, t.genotype, t.parent, t.mutation, t.observed, t.values) for t in trials]
+
+
+def test_driver_killed_and_resumed_serially_is_the_uninterrupted_search(tmp_path: Path) -> None:
+    whole = start(tmp_path / "whole", *SERIAL)
+    killed = start(tmp_path / "killed", *SERIAL)
+    wait_for_finished(killed, tmp_path / "killed", 2)
+    killed.kill()
+    killed.communicate()
+    before = finished(tmp_path / "killed")
+    finish(nas(tmp_path / "killed", "resume", "s"))
+    finish(whole)
+    after = finished(tmp_path / "killed")
+    assert len(after) == TRIALS
+    assert unweighted(after[: len(before)]) == unweighted(before), "a finished trial was run again"
+    assert outcome(after) == outcome(finished(tmp_path / "whole"))
+
+
+@pytest.mark.xdist_group("ray")
+def test_driver_killed_under_ray_loses_and_repeats_no_finished_trial_and_leaves_no_process(tmp_path: Path) -> None:
+    driver = start(tmp_path, *RAY)
+    wait_for_finished(driver, tmp_path, 2)
+    descendants = psutil.Process(driver.pid).children(recursive=True)
+    assert descendants
+    driver.kill()
+    driver.communicate()
+    _, alive = psutil.wait_procs(descendants, timeout=10)
+    assert not alive, [process.cmdline() for process in alive]
+    before = finished(tmp_path)
+    assert 2 <= len(before) < TRIALS
+    finish(nas(tmp_path, "resume", "s"))
+    after = finished(tmp_path)
+    assert [trial.number for trial in after] == list(range(TRIALS))
+    assert {trial.state for trial in after} == {TrialState.COMPLETE}
+    kept = {trial.number for trial in before}
+    assert unweighted([trial for trial in after if trial.number in kept]) == unweighted(before), "a trial was run again"
+    out, _ = finish(nas(tmp_path, "results", "s", "--json"))
+    assert json.loads(out)["state"] == "complete"
+
+
+@pytest.mark.xdist_group("ray")
+def test_ctrl_c_ends_cleanly_and_keeps_what_finished(tmp_path: Path) -> None:
+    driver = start(tmp_path, *RAY)
+    wait_for_finished(driver, tmp_path, 1)
+    descendants = psutil.Process(driver.pid).children(recursive=True)
+    os.killpg(driver.pid, signal.SIGINT)  # as a terminal does it, to the whole process group
+    _, err = driver.communicate(timeout=30)
+    assert driver.returncode == 130, err
+    assert "Traceback" not in err
+    assert "nas resume s" in err
+    _, alive = psutil.wait_procs(descendants, timeout=10)
+    assert not alive, [process.cmdline() for process in alive]
+    with Store.open(str(tmp_path / "nas.db"), mode="read") as store:
+        assert store.search("s").state is SearchState.INTERRUPTED
+        assert {trial.state for trial in store.trials("s")} <= {TrialState.COMPLETE, TrialState.WAITING}
+    assert finished(tmp_path)
+
+
+def test_a_search_that_is_being_driven_is_not_taken_over(tmp_path: Path) -> None:
+    driver = start(tmp_path, *SERIAL)
+    try:
+        wait_for_finished(driver, tmp_path, 1)
+        second = nas(tmp_path, "resume", "s")
+        _, err = second.communicate(timeout=60)
+        assert second.returncode == 4, err
+        assert f"process {driver.pid}" in err
+        assert err.count("\n") == 1
+    finally:
+        driver.kill()
+        driver.communicate()
