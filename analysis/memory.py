@@ -105,10 +105,9 @@ def graph_storage(graph: Graph, parts: Sequence[Storage]) -> Storage:
     """The storage of a graph, from that of its nodes: the peak over its run, and what its first output is."""
     owner = list(range(len(parts)))
     last_read = list(owner)
-    for index, node in enumerate(graph.nodes):
+    for index, (node, (_, _, view_of)) in enumerate(zip(graph.nodes, parts, strict=True)):
         for source in node.inputs:
             last_read[owner[source]] = index
-        view_of = parts[index].view_of
         if view_of is not None:
             owner[index] = owner[node.inputs[view_of]]
     for _, index in graph.outputs:

@@ -146,6 +146,7 @@ def operation_path(operation: Operation, input_shape: Shape, *, depth: int) -> P
     return None if taps is None else Path(depth, tuple(tap.window for tap in taps))
 
 
+@lru_cache(maxsize=4_096)
 def whole(shape: Shape) -> Path:
     """The path of a value of this shape to itself."""
     return Path(0, (Window(1, 0, 0),) * (len(shape) - 1))
@@ -190,16 +191,16 @@ def node_paths(
     `steps` holds for each node the paths from each of its inputs to its result.
     """
     paths: list[Path | None] = []
-    for index, node in enumerate(graph.nodes):
+    for node, node_steps, shape in zip(graph.nodes, steps, shapes, strict=True):
+        if not node_steps:
+            paths.append(given.get(len(paths)))
+            continue
         arriving = []
-        for source, step in zip(node.inputs, steps[index], strict=True):
+        for source, step in zip(node.inputs, node_steps, strict=True):
             before = paths[source]
             if before is not None and step is not None:
                 arriving.append(before if step is ITSELF else compose(before, step))
-        if len(arriving) > 1:
-            paths.append(unite(tuple(arriving), shapes[index]))
-        else:
-            paths.append(arriving[0] if arriving else given.get(index))
+        paths.append(arriving[0] if len(arriving) == 1 else unite(tuple(arriving), shape) if arriving else None)
     return paths
 
 

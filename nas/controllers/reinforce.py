@@ -6,7 +6,7 @@ when it is first asked, with weights that depend on (seed, name, domain) alone.
 
 - `OneOf`: a softmax.
 - `Integer`: an ordered categorical (Tang & Agrawal 2020): what raises an answer raises its neighbours.
-- `Subset`: anchor attention, eq. of section 3.3 in Zoph & Le: option j is in with probability
+- `Subset`: anchor attention, section 3.3 of Zoph & Le: option j is in with probability
   sigmoid(v^T tanh(W_prev a_j + W_curr h)).
 
 The update follows `batch` observed trials: one step of Adam up the gradient of
@@ -23,7 +23,11 @@ Deviations from the paper:
 - One layer, not two. The anchors a_j are learned for each option, where the paper takes the LSTM's state at the earlier
   layer that the option stands for, because an option here need not be one. Bounds on the size of a subset condition the
   independent draws exactly: the log-probability is normalised over the admissible subsets.
-- The paper trains 12,800 networks with learning rate 0.0006; the defaults are for some hundreds.
+- The paper trains 12,800 networks with learning rate 0.0006. The defaults are for some hundreds:
+  a larger learning rate and small batches so that the policy moves at all, and an entropy weight that keeps it from
+  proposing what is known already. Of a dozen settings tried on NAS-Bench-201, weights of up to 0.05 spent up to half
+  of 150 trials on repeats; at 0.1 it was 3 to 6 %, and learning rates of 0.01 to 0.02 with batches of 2 to 5 did equally
+  well.
 
 Results are the same on one kind of CPU; another kind may round otherwise.
 
