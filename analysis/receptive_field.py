@@ -152,7 +152,7 @@ def whole(shape: Shape) -> Path:
     return Path(0, (Window(1, 0, 0),) * (len(shape) - 1))
 
 
-@lru_cache(maxsize=65_536)
+@lru_cache(maxsize=4_096)
 def compose(before: Path, step: Path) -> Path:
     """The path of `before` continued by `step`."""
     depth = before.depth + step.depth
@@ -167,7 +167,7 @@ def compose(before: Path, step: Path) -> Path:
     )
 
 
-@lru_cache(maxsize=65_536)
+@lru_cache(maxsize=4_096)
 def unite(paths: tuple[Path, ...], shape: Shape) -> Path:
     """The path of a value of this shape at which several paths join: the deepest, and all that any of them sees."""
     fields = [path.field for path in paths]

@@ -24,7 +24,7 @@ from search_spaces.simplify import simplify_graph
 _KEY_BYTES = 16
 
 
-@lru_cache(maxsize=65_536)
+@lru_cache(maxsize=4_096)
 def graph_key(graph: Graph, input_shapes: tuple[Shape, ...]) -> str:
     """32 hexadecimal digits that depend on nothing but the simplified flat graph and its input shapes, up to isomorphism."""
     simple = simplify_graph(graph, input_shapes)
@@ -36,7 +36,7 @@ def graph_key(graph: Graph, input_shapes: tuple[Shape, ...]) -> str:
     return _digest(vertices.certificate()).hex()
 
 
-@lru_cache(maxsize=65_536)
+@lru_cache(maxsize=4_096)
 def _operation_label(operation: Operation) -> bytes:
     return json.dumps(encode_operation(operation), sort_keys=True).encode()
 

@@ -72,12 +72,12 @@ class Cell(Operation):
         return node_shapes(self.body, inputs)[self.body.outputs[0][1]]
 
 
-@lru_cache(maxsize=65_536)
+@lru_cache(maxsize=4_096)
 def _graph_has_weights(graph: Graph) -> bool:
     return any(node.operation.has_weights for node in graph.nodes)
 
 
-@lru_cache(maxsize=65_536)
+@lru_cache(maxsize=4_096)
 def node_shapes(graph: Graph, input_shapes: tuple[Shape, ...]) -> tuple[Shape, ...]:
     """The output shape of every node of `graph`, for inputs of these shapes.
 

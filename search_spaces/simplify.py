@@ -44,7 +44,7 @@ def simplify_graph(graph: Graph, input_shapes: tuple[Shape, ...]) -> Graph:
     return pruned
 
 
-@lru_cache(maxsize=65_536)
+@lru_cache(maxsize=4_096)
 def _simplify_body(body: Graph, input_shapes: tuple[Shape, ...], dead_inputs: frozenset[int]) -> _Simplified:
     values = _Values(body, input_shapes, dead_inputs)
     name, index = body.outputs[0]

@@ -110,7 +110,7 @@ RULES: dict[str, Rule] = {
 """The rules on the structure, in the order in which they are run; each may rely on those before it."""
 
 
-@lru_cache(maxsize=65_536)
+@lru_cache(maxsize=4_096)
 def verify_graph(graph: Graph) -> None:
     """Runs every rule on the structure of `graph` and of its cells.
 

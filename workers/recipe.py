@@ -14,9 +14,13 @@ class Recipe:
     momentum: float = 0.9
     """Nesterov's."""
     weight_decay: float = 5e-4
-    """Of matrices and kernels; scales, shifts and biases are spared."""
+    """Of matrices and kernels; the scales and shifts of norms and the biases are spared."""
     label_smoothing: float = 0.1
-    shift_pixels: int = 1
-    """Training images are moved at random by up to so many pixels along each axis."""
-    average_decay: float = 0.98
-    """The exponential average of the weights forgets this much less than all of itself per step; it is what counts."""
+    rotation_degrees: float = 9.0
+    """Training images are turned at random by up to this angle, to either side; likewise the following."""
+    scale: float = 0.1
+    """The fraction by which they grow or shrink."""
+    shear: float = 0.1
+    """By how many pixels to a side for each pixel upwards they lean."""
+    shift_pixels: float = 0.5
+    """How far they are moved along each axis."""

@@ -1,4 +1,4 @@
-"""Trains one network: seeded stochastic gradient descent, epoch by epoch, with the running average of the weights.
+"""Trains one network: seeded stochastic gradient descent, epoch by epoch, on images that are moved about.
 
 Images are N x C x H x W, in channels-last layout. Data live on the device as a whole and batches are cut there, so
 that small networks do not wait for anybody. On a GPU the arithmetic is mixed precision. On a CPU one thread is used,
@@ -7,7 +7,6 @@ whatever the process is set to, and the same task gives the same values bit for 
 References:
     Loshchilov, Hutter. SGDR: Stochastic Gradient Descent with Warm Restarts. ICLR 2017 (the cosine, one period).
     Szegedy et al. Rethinking the Inception Architecture for Computer Vision. CVPR 2016 (label smoothing).
-    Polyak, Juditsky. Acceleration of Stochastic Approximation by Averaging. SIAM J. Control Optim. 1992.
 """
 
 import math
@@ -29,7 +28,7 @@ EVALUATION_BATCH = 1024
 
 
 class Training:
-    """A network on its way: weights, their average, optimiser, schedule and data."""
+    """A network on its way: weights, optimiser, schedule and data."""
 
     def __init__(
         self, architecture: Architecture, data: DataSet, recipe: Recipe, *, epochs: int, device: torch.device
@@ -45,11 +44,6 @@ class Training:
         self._step = 0
         module: Any = to_module(architecture)
         self._module = module.to(device=device, memory_format=torch.channels_last)
-        self._average = torch.optim.swa_utils.AveragedModel(
-            self._module,
-            multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(recipe.average_decay),  # type: ignore[no-untyped-call]
-            use_buffers=True,
-        )
         self._optimiser = torch.optim.SGD(
             [
                 {"params": [p for p in self._module.parameters() if p.ndim > 1], "weight_decay": recipe.weight_decay},
@@ -69,13 +63,13 @@ class Training:
         total = torch.zeros((), device=self._device)
         for batch in order[: self._steps_per_epoch * self._batch].view(-1, self._batch):
             total += self._train(self._augmented(batch), self._labels[batch])
-        loss, accuracy = measure(self._average.module, *self._validation)
+        loss, accuracy = measure(self._module, *self._validation)
         train_loss = total.item() / self._steps_per_epoch
         return {"train_loss": train_loss, "val_loss": loss, "val_accuracy": accuracy}
 
     def weights(self) -> dict[str, Tensor]:
-        """A copy of the averaged weights and buffers."""
-        return {name: tensor.detach().cpu().clone() for name, tensor in self._average.module.state_dict().items()}
+        """A copy of the weights and buffers."""
+        return {name: tensor.detach().cpu().clone() for name, tensor in self._module.state_dict().items()}
 
     def _train(self, images: Tensor, labels: Tensor) -> Tensor:
         for group in self._optimiser.param_groups:
@@ -87,7 +81,6 @@ class Training:
         self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         self._scaler.step(self._optimiser)
         self._scaler.update()
-        self._average.update_parameters(self._module)
         self._step += 1
         return loss.detach()
 
@@ -99,13 +92,25 @@ class Training:
         return 0.5 * (1 + math.cos(math.pi * (self._step - warmup) / (self._steps - warmup)))
 
     def _augmented(self, batch: Tensor) -> Tensor:
-        shift = self._recipe.shift_pixels
-        height, width = self._images.shape[2:]
-        padded = functional.pad(self._images[batch], (shift,) * 4, value=self._background)
-        # Every window of the original size, of which each image takes one: N x C x rows x columns x H x W.
-        windows = padded.unfold(2, height, 1).unfold(3, width, 1)
-        rows, columns = torch.randint(2 * shift + 1, (2, len(batch)), device=self._device)
-        return windows[torch.arange(len(batch), device=self._device), :, rows, columns]
+        """The images of a batch, each under a random affine map, with background where they come from outside."""
+        images = self._images[batch]
+        recipe = self._recipe
+        height, width = images.shape[2:]
+        spread = torch.rand((5, len(batch)), device=self._device) * 2 - 1
+        angle = spread[0] * math.radians(recipe.rotation_degrees)
+        scale = 1 + spread[1] * recipe.scale
+        shear = spread[2] * recipe.shear
+        # The coordinates of `affine_grid` go from -1 to 1, so a pixel is 2 / size of them.
+        right = spread[3] * recipe.shift_pixels * 2 / width
+        down = spread[4] * recipe.shift_pixels * 2 / height
+        rows = [
+            torch.stack([angle.cos() * scale, shear - angle.sin(), right], 1),
+            torch.stack([angle.sin(), angle.cos() * scale, down], 1),
+        ]
+        grid = functional.affine_grid(torch.stack(rows, 1), list(images.shape), align_corners=False)
+        # Outside of an image `grid_sample` finds zeros.
+        above = functional.grid_sample(images - self._background, grid, align_corners=False)
+        return above + self._background
 
 
 class TorchState:

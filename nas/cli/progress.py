@@ -43,11 +43,14 @@ class ProgressDisplay:
 
     def update(self, progress: Progress) -> None:
         """Shows how far the search has come."""
-        first = self._progress is None
-        self._progress = progress
+        before, self._progress = self._progress, progress
         if self._console.is_terminal:
             self._live.update(_panel(progress))
-        elif first or time.monotonic() - self._last_line >= LINE_INTERVAL_SECONDS:
+        elif before is None or (
+            time.monotonic() - self._last_line >= LINE_INTERVAL_SECONDS
+            # Not in the moment between a worker's last trial and its next.
+            and progress.running >= before.running
+        ):
             self._last_line = time.monotonic()
             self._console.print(progress_text(progress), markup=False, soft_wrap=True)
 
@@ -65,7 +68,7 @@ def progress_text(progress: Progress) -> str:
     for count, what in (
         (progress.reused, "known already"),
         (progress.unsuccessful, "without result"),
-        (progress.rejected, "proposals rejected"),
+        (progress.rejected, "rejected by constraints"),
     ):
         if count:
             parts.append(f"{count} {what}")

@@ -154,7 +154,7 @@ def _ask_unit(choose: Chooser) -> tuple[str, str]:
     return choose.one_of("normalisation", ("batch", "layer")), choose.one_of("activation", ("relu", "silu", "gelu"))
 
 
-@lru_cache(maxsize=65_536)
+@lru_cache(maxsize=4_096)
 def _stage(choice: StageChoice, in_channels: int, *, reduces: bool) -> Cell:
     cell = choice.cell
     style = {"normalisation": choice.normalisation, "activation": choice.activation}

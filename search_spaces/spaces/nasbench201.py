@@ -226,7 +226,7 @@ def _graph(nodes: Sequence[Node]) -> Graph:
     return Graph(tuple(nodes), (("y", len(nodes) - 1),))
 
 
-@lru_cache(maxsize=65_536)
+@lru_cache(maxsize=4_096)
 def _cell(operations: tuple[str, ...], channels: int) -> Cell:
     nodes = [_INPUT]
     values = [0]
@@ -242,7 +242,7 @@ def _cell(operations: tuple[str, ...], channels: int) -> Cell:
     return Cell("nasbench201", _graph(nodes))
 
 
-@lru_cache(maxsize=65_536)
+@lru_cache(maxsize=4_096)
 def _stage(operations: tuple[str, ...], channels: int, cells: int) -> Cell:
     cell = _cell(operations, channels)
     return Cell("stage", _graph([_INPUT, *[Node(f"cell{index}", cell, (index,)) for index in range(cells)]]))

@@ -19,7 +19,7 @@ from search_spaces.torch_module import to_module
 from workers.data import load_data
 from workers.recipe import Recipe
 from workers.task import Diverged, Evaluation, EvaluationTask
-from workers.trainer import measure, tensors
+from workers.trainer import Training, measure, tensors
 from workers.training import TrainingEvaluator
 
 
@@ -153,22 +153,41 @@ def test_training_never_touches_the_test_part(monkeypatch: pytest.MonkeyPatch) -
     assert run(TrainingEvaluator().evaluate(measured)) == expected
 
 
-def test_shifted_images_keep_their_size_and_every_shift_occurs() -> None:
-    from workers.trainer import Training
-
-    data = load_data("digits")
-    training = Training(network(), data, Recipe(shift_pixels=1), epochs=1, device=torch.device("cpu"))
-    image = torch.tensor(data.train.images[0, 0])
-    padded = torch.full((10, 10), data.background)
-    padded[1:9, 1:9] = image
-    possible = {(row, column): padded[row : row + 8, column : column + 8] for row in range(3) for column in range(3)}
+def augmented(recipe: Recipe, image: torch.Tensor) -> torch.Tensor:
+    """Fifty random variants of an image (H x W), its background 0."""
+    training = Training(network(), load_data("digits"), recipe, epochs=1, device=torch.device("cpu"))
+    training._images, training._background = image[None, None], 0.0
     torch.manual_seed(0)
-    seen = set()
-    for shifted in training._augmented(torch.zeros(200, dtype=torch.int64)):
-        matches = [shift for shift, expected in possible.items() if torch.equal(shifted[0], expected)]
-        assert matches
-        seen.update(matches)
-    assert seen == set(possible)
+    return training._augmented(torch.zeros(50, dtype=torch.int64))[:, 0]
+
+
+STILL = Recipe(rotation_degrees=0, scale=0, shear=0, shift_pixels=0)
+
+
+def test_images_are_not_touched_where_the_recipe_moves_nothing() -> None:
+    image = torch.rand(8, 8)
+    torch.testing.assert_close(augmented(STILL, image), image.expand(50, 8, 8))
+
+
+def test_images_move_by_as_many_pixels_as_the_recipe_allows() -> None:
+    image = torch.zeros(8, 12)
+    image[3:5, 5:7] = 1
+    for size in (0.5, 2.0):
+        moved = augmented(replace(STILL, shift_pixels=size), image)
+        rows = (moved.sum(2) * (torch.arange(8) - 3.5)).sum(1) / 4
+        columns = (moved.sum(1) * (torch.arange(12) - 5.5)).sum(1) / 4
+        for shift in (rows, columns):
+            assert -size - 1e-4 <= shift.min() < -0.8 * size
+            assert 0.8 * size < shift.max() <= size + 1e-4
+
+
+@pytest.mark.parametrize("change", [{"rotation_degrees": 20.0}, {"scale": 0.3}, {"shear": 0.3}])
+def test_other_maps_keep_the_centre_and_move_the_corners(change: dict[str, float]) -> None:
+    image = torch.zeros(9, 9)
+    image[4, 4] = image[1, 1] = 1
+    changed = augmented(replace(STILL, **change), image)
+    torch.testing.assert_close(changed[:, 4, 4], torch.ones(50))
+    assert changed[:, 1, 1].std() > 0.05
 
 
 def test_an_architecture_for_other_images_or_classes_is_refused() -> None:
