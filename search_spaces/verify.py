@@ -91,6 +91,11 @@ def _cells_are_valid(graph: Graph) -> str | None:
             body = node.operation.body
             if len(body.outputs) != 1:
                 return f"cell {node.name!r} has {len(body.outputs)} outputs, needs exactly 1"
+            read = {source for inner in body.nodes for source in inner.inputs} | {body.outputs[0][1]}
+            for index in body.inputs:
+                # Else what feeds it would dangle once the cell is replaced by its body.
+                if index not in read:
+                    return f"in cell {node.name!r}: input {body.nodes[index].name!r} is read by nothing; leave it out"
             try:
                 verify_graph(body)
             except InvalidArchitecture as error:

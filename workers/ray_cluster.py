@@ -98,7 +98,13 @@ def _start(cpus: int, marker: str, directory: Path) -> None:
     token.touch(mode=0o600)
     token.write_text(secrets.token_hex(32))
     sigterm_handler = signal.getsignal(signal.SIGTERM)
-    inherited = {**_CLUSTER_ENVIRONMENT, reaper.MARKER: marker, "RAY_AUTH_TOKEN_PATH": str(token)}
+    inherited = {
+        **_CLUSTER_ENVIRONMENT,
+        reaper.MARKER: marker,
+        "RAY_AUTH_TOKEN_PATH": str(token),
+        # What the driver can import its workers can, evaluators of other packages among it.
+        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+    }
     with _environment(inherited):
         _reload_authentication()
         ray.init(

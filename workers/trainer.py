@@ -77,10 +77,12 @@ class Training:
         with torch.autocast(self._device.type, dtype=self._precision, enabled=self._precision is not None):
             logits = self._module(images)
             loss = functional.cross_entropy(logits, labels, label_smoothing=self._recipe.label_smoothing)
-        self._optimiser.zero_grad()
-        self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-        self._scaler.step(self._optimiser)
-        self._scaler.update()
+        # A network that sees nothing of its input has no weights, and nothing to learn.
+        if loss.requires_grad:
+            self._optimiser.zero_grad()
+            self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+            self._scaler.step(self._optimiser)
+            self._scaler.update()
         self._step += 1
         return loss.detach()
 

@@ -51,7 +51,10 @@ def cell_text(value: object) -> str:
         return "–"
     if isinstance(value, bool) or not isinstance(value, int | float):
         return str(value)
-    return f"{value:,}" if isinstance(value, int) or abs(value) >= 10_000 else f"{value:.4g}"
+    if isinstance(value, int) or abs(value) >= 10_000:
+        return f"{value:,}"
+    text = f"{value:.4g}"
+    return f"{text}.0" if text.lstrip("-").isdigit() else text
 
 
 def duration_text(seconds: float | None) -> str:

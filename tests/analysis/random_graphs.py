@@ -109,7 +109,7 @@ def _random_step(rng: random.Random, shapes: list[Shape], nesting: int) -> tuple
     if kind == "cell" and nesting:
         inputs = tuple(rng.randrange(len(shapes)) for _ in range(rng.randint(1, 2)))
         body = _random_body(rng, tuple(shapes[index] for index in inputs), most_nodes=5, nesting=nesting - 1)
-        if body is not None:
+        if body is not None and all(body.consumers()[index] for index in body.inputs):
             return Cell("random", body), inputs
     simple = (
         Identity(),

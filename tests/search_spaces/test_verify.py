@@ -52,6 +52,7 @@ BROKEN: dict[str, list[tuple[Graph, str]]] = {
     "cells": [
         (graph(X, Node("cell", Cell("c", graph(X, RELU, outputs=(("y", 1), ("z", 0)))), (0,))), "cell"),
         (graph(X, Node("cell", Cell("c", graph(X, Node("lonely", Add(), (0,)))), (0,))), "lonely"),
+        (graph(X, Node("cell", Cell("c", graph(X, Node("idle", Input()), RELU)), (0, 0))), "idle"),
     ],
 }
 

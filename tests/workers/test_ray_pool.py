@@ -1,13 +1,17 @@
 import signal
-from collections.abc import Iterator
+import threading
+from collections.abc import Generator, Iterator
 
 import pytest
 
+from db.trial import Measurement, TrialState
 from search_spaces.errors import UserError
 from tests.contracts.executor import ExecutorContract, ListSource, ToyEvaluator, tasks
 from workers.ray_cluster import local_cluster
 from workers.ray_pool import RayPoolExecutor
 from workers.serial import SerialExecutor
+from workers.task import Evaluation, EvaluationTask
+from workers.training import TrainingEvaluator
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -39,6 +43,17 @@ def test_the_same_tasks_give_the_same_outcomes_as_one_after_the_other() -> None:
         assert by_pool.reports[number] == by_serial.reports[number]
 
 
+def test_training_in_workers_gives_the_same_bits_as_here() -> None:
+    by_pool, by_serial = ListSource(tasks(2, epochs=2)), ListSource(tasks(2, epochs=2))
+    RayPoolExecutor(TrainingEvaluator(), workers=2).run(by_pool)
+    SerialExecutor(TrainingEvaluator()).run(by_serial)
+    for number in range(2):
+        assert by_pool.outcomes[number].state is TrialState.COMPLETE
+        assert by_pool.outcomes[number].values == by_serial.outcomes[number].values
+        assert by_pool.outcomes[number].weights == by_serial.outcomes[number].weights
+        assert by_pool.reports[number] == by_serial.reports[number]
+
+
 def test_a_worker_that_is_killed_loses_its_own_attempt_only() -> None:
     source = ListSource(tasks(6))
     RayPoolExecutor(ToyEvaluator(dies=frozenset({1})), workers=2).run(source)
@@ -53,6 +68,43 @@ def test_a_task_that_always_kills_its_worker_is_lost_as_often_as_it_is_handed_ou
     RayPoolExecutor(ToyEvaluator(always_dies=frozenset({0})), workers=2).run(source)
     assert [number for number, _ in source.losses] == [0, 0]
     assert sorted(source.outcomes) == [1, 2]
+
+
+class Unpicklable(ToyEvaluator):
+    """Finds what cannot be sent back, at the first task."""
+
+    def evaluate(self, task: EvaluationTask) -> Generator[Measurement, None, Evaluation]:
+        evaluation = yield from super().evaluate(task)
+        return Evaluation({"score": threading.Lock()}) if task.number == 0 else evaluation
+
+
+def explode() -> ToyEvaluator:
+    raise LookupError("cannot be unpickled")
+
+
+class Explosive(ToyEvaluator):
+    """Can be sent to a worker, but not be received there."""
+
+    def __reduce__(self):
+        return explode, ()
+
+
+def test_a_result_that_cannot_be_sent_fails_its_task_only() -> None:
+    source = ListSource(tasks(4))
+    RayPoolExecutor(Unpicklable(), workers=2).run(source)
+    assert source.outcomes[0].state is TrialState.FAILED
+    assert source.outcomes[0].reason is not None
+    assert source.outcomes[0].reason.startswith("TypeError: ")
+    assert "\n" not in source.outcomes[0].reason
+    assert [source.outcomes[number].state for number in (1, 2, 3)] == [TrialState.COMPLETE] * 3
+
+
+def test_an_evaluator_that_no_worker_can_receive_is_an_error_and_not_a_storm_of_lost_tasks() -> None:
+    source = ListSource(tasks(4))
+    with pytest.raises(RuntimeError, match="workers cannot start"):
+        RayPoolExecutor(Explosive(), workers=2).run(source)
+    assert source.outcomes == {}
+    assert source.losses == []
 
 
 def test_more_workers_than_cpus_are_refused() -> None:

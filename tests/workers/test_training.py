@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load
 
+import search_spaces
 import workers.data
 from db.trial import Measurement
 from search_spaces.architecture import Architecture
@@ -231,3 +232,13 @@ def test_training_on_a_gpu_learns_in_mixed_precision() -> None:
     assert evaluation.values["val_accuracy"] > 0.5
     assert evaluation.weights is not None
     assert all(tensor.device.type == "cpu" for tensor in load(evaluation.weights).values())
+
+
+def test_a_network_that_sees_nothing_gives_a_result_without_learning() -> None:
+    space = search_spaces.load("nasbench201", input_shape=(1, 8, 8))
+    nothing = space.from_arch_str("|none~0|+|none~0|none~1|+|none~0|none~1|none~2|").simplified()
+    measurements, evaluation = run(TrainingEvaluator().evaluate(task(architecture=nothing)))
+    assert len({measurement.values["val_accuracy"] for measurement in measurements}) == 1
+    assert evaluation.values["val_accuracy"] < 0.2
+    assert evaluation.weights is not None
+    assert load(evaluation.weights) == {}
