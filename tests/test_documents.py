@@ -38,7 +38,7 @@ def test_python_in_the_documents_runs(code: str, tmp_path: Path, monkeypatch: py
 def test_commands_in_the_documents_exist() -> None:
     known = {command.name for command in app.registered_commands}
     for path in DOCUMENTS:
-        for command in re.findall(r"(?:^|`)nas ([a-z-]+)", path.read_text(encoding="utf-8"), re.MULTILINE):
+        for command in re.findall(r"(?:^|`)nas ([a-z]+)", path.read_text(encoding="utf-8"), re.MULTILINE):
             assert command in known, f"{path.name} names the command nas {command}"
 
 

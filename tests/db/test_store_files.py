@@ -9,7 +9,7 @@ import sqlite3
 import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -17,8 +17,8 @@ from db_examples import architecture, search, trial
 
 from db import Store, sqlite
 from search_spaces.errors import Conflict, NewerFormat, NotFound, UserError
+from tests.permissions import unprivileged
 
-NOBODY = 65534
 MODES = ("create", "write", "read")
 
 
@@ -36,19 +36,6 @@ def made(tmp_path: Path) -> Path:
     with Store.open(str(path), mode="create") as store:
         store.create_search(search())
     return path
-
-
-@contextmanager
-def unprivileged() -> Iterator[None]:
-    """Lets file permissions count, also where the tests run as root."""
-    if os.geteuid() != 0:
-        yield
-        return
-    os.seteuid(NOBODY)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
 
 
 @pytest.fixture

@@ -1,8 +1,10 @@
 """The command line: what each command prints, and what bad input gets."""
 
 import json
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +12,9 @@ from typing import Any
 
 import pytest
 
+from db.store import Store
 from nas.cli import main
+from tests.permissions import unprivileged
 from workers.data import load_test
 
 SEARCH = [
@@ -242,3 +246,21 @@ def test_bad_input_on_a_real_database(
     assert says in ran.err
     assert database.read_bytes() == before
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_read_only_database_is_refused_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    # Not pytest's directory, which is closed to others anyway.
+    directory = Path(tempfile.mkdtemp())
+    directory.chmod(0o755)
+    path = directory / "nas.db"
+    Store.open(str(path), mode="create").close()
+    path.chmod(0o444)
+    before = path.read_bytes()
+    with unprivileged():
+        code = main([*SEARCH, "--db", str(path)])
+    err = capsys.readouterr().err
+    assert code == 4, err
+    assert err.startswith("nas: ") and err.count("\n") == 1
+    assert str(path) in err
+    assert path.read_bytes() == before
+    shutil.rmtree(directory)
