@@ -256,6 +256,8 @@ def test_a_read_only_database_is_refused_in_one_line(capsys: pytest.CaptureFixtu
     Store.open(str(path), mode="create").close()
     path.chmod(0o444)
     before = path.read_bytes()
+    assert main([*SEARCH, "--dry-run"]) == 0  # imports what nobody may not read
+    capsys.readouterr()
     with unprivileged():
         code = main([*SEARCH, "--db", str(path)])
     err = capsys.readouterr().err
