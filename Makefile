@@ -4,6 +4,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 FAST := not slow and not gpu
 
+# Threads of several processes that spin for the same cores cost more than they bring.
+export OMP_NUM_THREADS := 1
+
 .PHONY: demo test install lint unit test-slow test-gpu benchmark clean
 
 demo: install  ## Search the handwritten digits, export the best network, measure it on held-out images.
@@ -38,6 +41,7 @@ test-gpu: install  ## What needs a CUDA device.
 
 benchmark: install  ## Every figure that the documents quote.
 	$(BIN)/python benchmarks/analysis_speed.py
+	$(BIN)/python benchmarks/startup.py
 
 clean:
 	rm -rf .venv demo build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -30,6 +30,7 @@ def search_record(search: Search) -> Record:
         "created_at": search.created_at,
         "driver_host": search.driver_host,
         "driver_pid": search.driver_pid,
+        "driver_started_at": search.driver_started_at,
     }
 
 
@@ -47,6 +48,7 @@ def search_from(row: Row[Any]) -> Search:
         created_at=row.created_at,
         driver_host=row.driver_host,
         driver_pid=row.driver_pid,
+        driver_started_at=row.driver_started_at,
     )
 
 

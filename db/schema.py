@@ -54,7 +54,7 @@ FIGURES = (
     "depth",
     "receptive_field",
 )
-"""The figures of an architecture that have a column of their own."""
+"""The figures of an architecture that have a column of their own: those that the analysis names, in its order."""
 
 
 def _one_of(column: str, states: Iterable[StrEnum]) -> CheckConstraint:
@@ -77,6 +77,7 @@ searches = Table(
     Column("created_at", Double, nullable=False),
     Column("driver_host", Text),
     Column("driver_pid", BigInteger),
+    Column("driver_started_at", Double),
     _one_of("state", SearchState),
     CheckConstraint("budget >= 0", name="budget"),
 )

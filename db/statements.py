@@ -27,7 +27,6 @@ START_TRIAL = update(trials).where(_of_search, _at_number, _is_open)
 FINISH_TRIAL = update(trials).where(_of_search, _at_proposal, _is_open)
 RETURN_TRIALS = update(trials).where(_of_search, _is_running)
 UPDATE_NUMBER = update(trials).where(_of_search, _at_number)
-UPDATE_PROPOSAL = update(trials).where(_of_search, _at_proposal)
 
 TRIAL = select(trials).where(_of_search, _at_number)
 ADMITTED_TRIALS = select(trials).where(_of_search, trials.c.number.is_not(None)).order_by(trials.c.number)

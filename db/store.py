@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Select, update
 from db import records, statements
 from db.schema import searches
 from db.sqlite import Database, Mode, open_database
-from db.trial import ArchitectureRecord, Measurement, Search, SearchState, Trial, TrialState
+from db.trial import ArchitectureRecord, Measurement, Search, SearchState, Trial, TrialState, check_search_name
 from search_spaces.errors import Conflict, NotFound, UserError
 
 _HEX = frozenset("0123456789abcdef")
@@ -70,12 +70,11 @@ class Store:
         """Adds a search that has no trials yet.
 
         Raises:
-            UserError: the name is empty, too long or cannot be printed on a line.
+            UserError: `check_search_name` refuses the name.
             Conflict: the name is taken.
         """
         name = search.name
-        if not name or len(name) > 200 or not name.isprintable() or name != name.strip():
-            raise UserError(f"search name {name!r}: give 1 to 200 printable characters, no blanks at either end")
+        check_search_name(name)
         with self._database.writing() as connection:
             if connection.execute(statements.SEARCH_ID, {"in_search": name}).first() is not None:
                 raise Conflict(
@@ -103,34 +102,36 @@ class Store:
                 for row in connection.execute(statements.SEARCHES)
             ]
 
-    def update_search(self, name: str, *, state: SearchState | None = None, budget: int | None = None) -> Search:
-        """Changes what is given, leaves the rest, and returns the search as it is now."""
-        changes = {"state": None if state is None else state.value, "budget": budget}
-        return self._update_search(name, {column: value for column, value in changes.items() if value is not None})
-
-    def claim_search(self, previous: Search, *, host: str, pid: int) -> Search:
-        """Makes process `pid` on `host` the driver of a search and its state `running`; returns the search as claimed.
+    def claim_search(self, previous: Search, *, host: str, pid: int, started_at: float) -> Search:
+        """Makes process `pid` on `host`, created at `started_at` (seconds since 1970), the driver of a search.
 
         `previous` is the search as it was read when its driver was found to be gone. Of several processes that claim
-        it after the same reading, one succeeds.
+        it after the same reading, one succeeds. The search is `running` then, and returned as claimed.
 
         Raises:
             Conflict: another driver has claimed it since.
         """
-        return self._update_search(
+        return self._change_driver(
             previous.name,
-            {"driver_host": host, "driver_pid": pid, "state": SearchState.RUNNING.value},
-            driver=(previous.driver_host, previous.driver_pid),
+            (previous.driver_host, previous.driver_pid, previous.driver_started_at),
+            {
+                "driver_host": host,
+                "driver_pid": pid,
+                "driver_started_at": started_at,
+                "state": SearchState.RUNNING.value,
+            },
         )
 
-    def release_search(self, name: str, *, host: str, pid: int, state: SearchState) -> Search:
-        """Leaves the search without a driver, in `state`.
+    def release_search(self, name: str, *, host: str, pid: int, started_at: float, state: SearchState) -> Search:
+        """Leaves the search without a driver, in `state`; `started_at` is the one that was recorded, to the last bit.
 
         Raises:
-            Conflict: the driver is not, or not any more, process `pid` on `host`.
+            Conflict: the driver is not, or not any more, process `pid` on `host` created at `started_at`.
         """
-        return self._update_search(
-            name, {"driver_host": None, "driver_pid": None, "state": state.value}, driver=(host, pid)
+        return self._change_driver(
+            name,
+            (host, pid, started_at),
+            {"driver_host": None, "driver_pid": None, "driver_started_at": None, "state": state.value},
         )
 
     def record_proposals(
@@ -180,14 +181,6 @@ class Store:
             if measured:
                 rows = [{"in_search": name, **records.measurement_record(trial.proposal, one)} for one in measured]
                 connection.execute(statements.INSERT_MEASUREMENT, rows)
-
-    def mark_observed(self, name: str, *, proposal: int, observed: int) -> None:
-        """Says that the controller took in the trial of this proposal as its `observed`-th, from 0."""
-        at = {"in_search": name, "at_proposal": proposal}
-        with self._database.writing() as connection:
-            if not connection.execute(statements.UPDATE_PROPOSAL, {**at, "observed": observed}).rowcount:
-                self._search_id(connection, name)
-                raise NotFound(f"search {name!r} has no proposal {proposal}")
 
     def return_to_waiting(self, name: str) -> int:
         """Makes running trials, whose driver is gone, wait again with their attempts counted; returns how many."""
@@ -300,19 +293,24 @@ class Store:
             raise self._no_search(connection, name)
         return found
 
-    def _update_search(
-        self, name: str, changes: Mapping[str, Any], *, driver: tuple[str | None, int | None] | None = None
+    def _change_driver(
+        self, name: str, driver: tuple[str | None, int | None, float | None], changes: Mapping[str, Any]
     ) -> Search:
-        """Changes a search, provided that its driver is the given one, where one is given."""
-        statement = update(searches).where(searches.c.name == name).values(**changes)
-        if driver is not None:
-            host, pid = driver
-            statement = statement.where(
-                searches.c.driver_host.is_not_distinct_from(host), searches.c.driver_pid.is_not_distinct_from(pid)
+        """Changes a search, provided that its driver is the given host, pid and time of start."""
+        host, pid, started_at = driver
+        statement = (
+            update(searches)
+            .where(
+                searches.c.name == name,
+                searches.c.driver_host.is_not_distinct_from(host),
+                searches.c.driver_pid.is_not_distinct_from(pid),
+                searches.c.driver_started_at.is_not_distinct_from(started_at),
             )
+            .values(**changes)
+        )
         with self._database.writing() as connection:
             search = self._search(connection, name)
-            if changes and not connection.execute(statement).rowcount:
+            if not connection.execute(statement).rowcount:
                 holder = f"process {search.driver_pid} on {search.driver_host}" if search.driver_pid else "nobody"
                 raise Conflict(f"search {name!r} has changed hands and is driven by {holder} now; look with `nas list`")
             return self._search(connection, name)

@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 from search_spaces.choices import Genotype
+from search_spaces.errors import UserError
 
 
 class TrialState(StrEnum):
@@ -52,6 +53,20 @@ class Search:
     """Seconds since 1970, UTC."""
     driver_host: str | None = None
     driver_pid: int | None = None
+    driver_started_at: float | None = None
+    """When that process was created, seconds since 1970: a pid alone may have been given to another process since."""
+
+
+def check_search_name(name: str) -> None:
+    """Makes sure that a search can be called this: one line that can be printed, typed and stored.
+
+    Raises:
+        UserError: the name is empty, longer than 200 characters, has blanks at an end, or a character that cannot be
+            printed or encoded as UTF-8.
+    """
+    # No character without a UTF-8 encoding (a lone surrogate) is printable.
+    if not 1 <= len(name) <= 200 or not name.isprintable() or name != name.strip():
+        raise UserError(f"search name {name!r}: give 1 to 200 printable characters, no blanks at either end")
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from search_spaces.errors import NotFound, UserError, unknown_name
+from db.trial import check_search_name
+from search_spaces.errors import Conflict, NotFound, UserError, unknown_name
 
 
 class RunConfig(BaseModel):
@@ -16,24 +17,39 @@ class RunConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    name: str | None = Field(default=None, min_length=1, max_length=200)
+    name: str | None = None
     """What the search is called in the database; made from the controller and the data unless given."""
     space: str = "cellular"
     space_settings: dict[str, Any] = Field(default_factory=dict)
     data: str = "digits"
     controller: str = "reinforce"
     controller_settings: dict[str, Any] = Field(default_factory=dict)
-    trials: int = Field(default=30, ge=1)
-    epochs: int = Field(default=20, ge=1)
+    trials: int = Field(default=30, ge=1, le=10**9)
+    epochs: int = Field(default=20, ge=1, le=10**6)
     seed: int = Field(default=0, ge=0, lt=2**63)
     """Of the search: what the controller proposes derives from it."""
     training_seed: int = Field(default=0, ge=0, lt=2**63)
     """Of the training of every candidate; searches that share it share results."""
-    workers: int = Field(default=2, ge=1)
+    workers: int = Field(default=2, ge=1, le=10**5)
     executor: Literal["serial", "ray"] = "ray"
     objectives: tuple[str, ...] = Field(default=("val_accuracy:max",), min_length=1, strict=False)
     constraints: tuple[str, ...] = Field(default=(), strict=False)
     db: str = "nas.db"
+
+    @field_validator("name")
+    @classmethod
+    def _is_a_name(cls, name: str | None) -> str | None:
+        if name is not None:
+            check_search_name(name)
+        return name
+
+    @field_validator("db")
+    @classmethod
+    def _is_text(cls, db: str) -> str:
+        # A path in bytes that are no UTF-8 could not be recorded.
+        if not db.isprintable():
+            raise ValueError("the database must be printable text")
+        return db
 
     def to_json(self) -> str:
         """The run as JSON text, every default spelled out."""
@@ -41,8 +57,15 @@ class RunConfig(BaseModel):
 
     @classmethod
     def from_json(cls, text: str) -> "RunConfig":
-        """Reads what `to_json` wrote."""
-        return make_config(json.loads(text))
+        """Reads what `to_json` wrote.
+
+        Raises:
+            Conflict: the text is damaged.
+        """
+        try:
+            return make_config(json.loads(text))
+        except ValueError as error:
+            raise Conflict(f"the run recorded in the database is damaged: {error}; restore a backup") from None
 
 
 def read_run_file(path: Path) -> dict[str, Any]:

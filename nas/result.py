@@ -3,14 +3,15 @@
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from analysis import FIGURES
 from db.store import Store
-from db.trial import Search, Trial, TrialState
+from db.trial import Search, SearchState, Trial, TrialState
 from nas.config import RunConfig
 from nas.objectives import Objective, parse_objective
-from nas.pareto import pareto_front
+from nas.pareto import gains_of, pareto_front
 from search_spaces.architecture import Architecture
 from search_spaces.errors import NotFound
 
@@ -84,9 +85,9 @@ class SearchResult:
         """
         trials = self.complete
         if not trials:
-            raise NotFound(f"search {self.name!r} has no complete trial yet; continue it with: nas resume {self.name}")
+            raise NotFound(f"search {self.name!r} has no complete trial; {self._remedy()}")
         if sort is None:
-            return sorted(trials, key=lambda trial: tuple(o.gain(trial.values) for o in self.objectives), reverse=True)
+            return sorted(trials, key=lambda trial: gains_of(trial, self.objectives), reverse=True)
         objective = self._objective(sort)
         return sorted(trials, key=lambda trial: objective.gain(trial.values), reverse=True)
 
@@ -99,14 +100,14 @@ class SearchResult:
         objectives = tuple(self._objective(name) for name in names) or self.objectives
         distinct = {trial.key: trial for trial in reversed(self.complete)}
         trials = sorted(distinct.values(), key=lambda trial: objectives[0].gain(trial.values), reverse=True)
-        front = pareto_front([tuple(o.gain(trial.values) for o in objectives) for trial in trials])
+        front = pareto_front([gains_of(trial, objectives) for trial in trials])
         return [self._found(trials[index]) for index in sorted(front)]
 
     def frame(self) -> "pandas.DataFrame":
         """One row a trial, one column a field, figure or metric."""
         import pandas
 
-        return pandas.DataFrame([trial_row(trial) for trial in self.trials])
+        return pandas.DataFrame([self._row(trial) for trial in self.trials])
 
     def to_dict(self, trials: list[Trial] | None = None) -> dict[str, Any]:
         """The JSON form: `schema`, `search`, `state` and `trials`."""
@@ -121,8 +122,24 @@ class SearchResult:
             "budget": self.search.budget,
             "objectives": [str(objective) for objective in self.objectives],
             "rejected": self.rejected_count,
-            "trials": [trial_row(trial) for trial in (self.trials if trials is None else trials)],
+            "trials": [self._row(trial) for trial in (self.trials if trials is None else trials)],
         }
+
+    def _row(self, trial: Trial) -> dict[str, Any]:
+        """The trial's row with every value that any trial has, so that the names are the same in all rows."""
+        row = trial_row(trial)
+        return {**dict.fromkeys(self._value_names), **row}
+
+    @cached_property
+    def _value_names(self) -> tuple[str, ...]:
+        names = [objective.name for objective in self.objectives]
+        return tuple(dict.fromkeys([*(name for trial in self.trials for name in trial.values), *names]))
+
+    def _remedy(self) -> str:
+        place = f"{quote(self.name)} --db {quote(self.db)}"
+        if self.search.state is SearchState.COMPLETE:
+            return f"see why with: nas results {place}"
+        return f"continue it with: nas resume {place}"
 
     def _found(self, trial: Trial) -> Found:
         with Store.open(self.db, mode="read") as store:
@@ -138,12 +155,12 @@ class SearchResult:
 
 
 def trial_row(trial: Trial) -> dict[str, Any]:
-    """A trial as a flat JSON object; values that are not finite become None."""
-    return {
+    """A trial as a flat JSON object; values that are not finite become None, and no value hides a field."""
+    values = {name: value if math.isfinite(value) else None for name, value in trial.values.items()}
+    return values | {
         "number": trial.number,
         "state": str(trial.state),
         "key": trial.key,
-        **{name: value if math.isfinite(value) else None for name, value in trial.values.items()},
         "parent": trial.parent,
         "mutation": trial.mutation,
         "attempts": trial.attempts,

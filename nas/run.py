@@ -5,15 +5,18 @@ import os
 import random
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from hashlib import sha256
 from itertools import count
+from typing import Any
 
 import psutil
 
 import search_spaces
 from analysis import FIGURES, analyze
+from db.sqlite import database_path
 from db.store import Store
 from db.trial import Search, SearchState
 from nas.config import RunConfig
@@ -32,6 +35,9 @@ from workers.training import TrainingEvaluator
 
 FEASIBILITY_SAMPLES = 500
 """How many random architectures may break the constraints before they count as impossible."""
+
+SAME_START_SECONDS = 1.0
+"""How far two readings of one process's start may lie apart: they derive from a clock that is being adjusted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +65,7 @@ def prepare(config: RunConfig) -> Prepared:
         UserError: a name is unknown, a setting does not fit, or no architecture seems to keep the constraints.
     """
     data = describe(config.data)
+    _refuse_reserved("space_settings", config.space_settings, _SET_FOR_SPACE)
     space = search_spaces.load(
         config.space, input_shape=data.input_shape, classes=data.classes, **config.space_settings
     )
@@ -68,7 +75,7 @@ def prepare(config: RunConfig) -> Prepared:
     if len(set(names)) != len(names):
         raise UserError(f"objectives: {', '.join(names)} names one twice; give each once")
     constraints = tuple(parse_constraint(text, FIGURES) for text in config.constraints)
-    controller = registry.load(config.controller, space, objectives, seed=config.seed, **config.controller_settings)
+    controller = _make_controller(config, space, objectives)
     prepared = Prepared(config, space, evaluator, objectives, constraints, controller)
     _check_feasible(prepared)
     return prepared
@@ -82,6 +89,7 @@ def search(config: RunConfig, *, listener: Callable[[Progress], None] = lambda p
         KeyboardInterrupt: what had finished is kept, and the search can be resumed.
     """
     prepared = prepare(config)
+    WeightsStore(weights_directory(database_path(config.db))).check()
     with Store.open(config.db, mode="create") as store:
         name = config.name or _free_name(store, config)
         named = config.model_copy(update={"name": name})
@@ -97,6 +105,7 @@ def search(config: RunConfig, *, listener: Callable[[Progress], None] = lambda p
                 created_at=time.time(),
                 driver_host=socket.gethostname(),
                 driver_pid=os.getpid(),
+                driver_started_at=_started_at(os.getpid()),
             )
         )
         _drive(prepared, name, store, listener)
@@ -133,6 +142,42 @@ def make_executor(prepared: Prepared) -> Executor:
     return RayPoolExecutor(prepared.evaluator, workers=config.workers)
 
 
+_SET_FOR_SPACE = {"name": "the key space", "input_shape": "the data", "classes": "the data"}
+_SET_FOR_CONTROLLER = {
+    "name": "the key controller",
+    "space": "the key space",
+    "objectives": "the key objectives",
+    "seed": "the key seed",
+}
+
+
+def _refuse_reserved(key: str, settings: Mapping[str, Any], reserved: Mapping[str, str]) -> None:
+    """Refuses settings that the rest of the run sets; `reserved` says by what."""
+    for name in settings:
+        if name in reserved:
+            raise UserError(f"{key}: {name!r} is set by {reserved[name]}; leave it out")
+
+
+def _make_controller(config: RunConfig, space: SearchSpace, objectives: tuple[Objective, ...]) -> Controller:
+    settings = config.controller_settings
+    _refuse_reserved("controller_settings", settings, _SET_FOR_CONTROLLER)
+    if not settings:
+        return registry.load(config.controller, space, objectives, seed=config.seed)
+    try:
+        controller = registry.load(config.controller, space, objectives, seed=config.seed, **settings)
+        # Some values fail only where they are used; a proposal changes nothing, so this one is thrown away.
+        controller.propose(0, rng=random.Random(config.seed))
+    except UserError:
+        raise
+    except (TypeError, ValueError, ArithmeticError, RuntimeError, MemoryError) as error:
+        given = ", ".join(f"{name} = {value!r}" for name, value in settings.items())
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(
+            f"controller_settings: {config.controller!r} cannot work with {given}: {reason}; change or leave out"
+        ) from error
+    return controller
+
+
 def _drive(prepared: Prepared, name: str, store: Store, listener: Callable[[Progress], None]) -> None:
     config = prepared.config
     plan = SearchPlan(
@@ -155,18 +200,40 @@ def _drive(prepared: Prepared, name: str, store: Store, listener: Callable[[Prog
     finally:
         # What was out goes back to waiting, for whoever continues the search.
         store.return_to_waiting(name)
-        store.release_search(name, host=socket.gethostname(), pid=os.getpid(), state=state)
+        host, pid = socket.gethostname(), os.getpid()
+        store.release_search(name, host=host, pid=pid, started_at=_started_at(pid), state=state)
 
 
 def _claim(store: Store, found: Search) -> None:
     """Makes this process the driver of a search, unless the one that was is alive."""
     host, pid = socket.gethostname(), os.getpid()
-    if found.driver_pid not in (None, pid) and found.driver_host == host and psutil.pid_exists(found.driver_pid or 0):
+    if found.driver_host == host and found.driver_pid != pid and _driver_is_alive(found):
         raise Conflict(
             f"search {found.name!r} is being driven by process {found.driver_pid} on this machine; "
             "wait for it, or end it first"
         )
-    store.claim_search(found, host=host, pid=pid)
+    store.claim_search(found, host=host, pid=pid, started_at=_started_at(pid))
+
+
+def _driver_is_alive(found: Search) -> bool:
+    """Whether the driver of a search on this machine still runs; its pid may be another process's by now."""
+    if found.driver_pid is None or found.driver_started_at is None:
+        return False
+    try:
+        process = psutil.Process(found.driver_pid)
+        # A killed process that its parent has not asked about keeps its pid, and drives nothing.
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return False
+        return abs(process.create_time() - found.driver_started_at) <= SAME_START_SECONDS
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        # What may not even be looked at belongs to another user than the driver of a database that this one may write.
+        return False
+
+
+@cache
+def _started_at(pid: int) -> float:
+    """When this process was created, seconds since 1970; read once, for a release must repeat what the claim said."""
+    return psutil.Process(pid).create_time()
 
 
 def _free_name(store: Store, config: RunConfig) -> str:

@@ -8,7 +8,7 @@ Only the session writes trials. It is a work source: executors ask it for tasks 
 import math
 import random
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -17,8 +17,9 @@ from analysis import analyze
 from db.store import Store
 from db.trial import ArchitectureRecord, Measurement, Trial, TrialState
 from nas.controllers.controller import Controller, Proposal
+from nas.front_weights import FrontWeights
 from nas.objectives import Constraint, Objective
-from nas.pareto import pareto_front
+from nas.pareto import gains_of
 from nas.progress import Progress
 from nas.weights import WeightsStore
 from search_spaces.architecture import Architecture
@@ -72,10 +73,9 @@ class Session:
         self._plan = plan
         self._controller = controller
         self._store = store
-        self._weights = weights
+        self._weights = FrontWeights(plan.name, store, weights, self._gains)
         self._listener = listener
         self._trials: dict[int, Trial] = {}
-        self._architectures: dict[str, Architecture] = {}
         self._waiting: deque[int] = deque()
         self._out: dict[str, int] = {}
         """The trial being evaluated, by architecture key: a twin proposed meanwhile waits for its result."""
@@ -88,11 +88,12 @@ class Session:
         self._reused = 0
         self._unsuccessful = 0
         self._best: Trial | None = None
-        self._kept: dict[int, Trial] = {}
-        """The trials whose weights are kept: the Pareto front of those evaluated here."""
-        self._restore()
+        self._losses: Counter[int] = Counter()
+        """How many workers each trial has cost this session; an interruption is no loss."""
         self._began = time.monotonic()
+        self._restore()
         self._finished_before = self._finished
+        self._listener(self.progress)
 
     def _restore(self) -> None:
         name = self._plan.name
@@ -109,17 +110,15 @@ class Session:
             self._trials[trial.number] = trial
             if trial.state.is_finished:
                 self._count(trial)
+                self._weights.restore(trial)
             else:
                 self._waiting.append(trial.number)
 
     def _count(self, trial: Trial) -> None:
-        """Takes a finished trial into the counts, the best and the kept weights."""
-        assert trial.number is not None
+        """Takes a finished trial into the counts and the best."""
         self._finished += 1
         self._reused += trial.reused_from is not None
         self._unsuccessful += trial.state is not TrialState.COMPLETE
-        if trial.weights_sha256 is not None:
-            self._kept[trial.number] = trial
         if trial.state is TrialState.COMPLETE and (self._best is None or self._gains(trial) > self._gains(self._best)):
             self._best = trial
 
@@ -167,9 +166,11 @@ class Session:
         state, reason = outcome.state, outcome.reason
         values = {**trial.values, **outcome.values}
         if state is TrialState.COMPLETE:
-            bad = [o.name for o in self._plan.objectives if not math.isfinite(values.get(o.name, math.nan))]
-            if bad:
-                state, reason = TrialState.DIVERGED, f"{bad[0]} is {values.get(bad[0], 'missing')}"
+            for name in [objective.name for objective in self._plan.objectives]:
+                if name not in values:
+                    state, reason = TrialState.FAILED, f"the evaluation gave no {name}"
+                elif not math.isfinite(values[name]):
+                    state, reason = TrialState.DIVERGED, f"{name} is {values[name]}"
         ended = replace(
             trial,
             state=state,
@@ -184,8 +185,9 @@ class Session:
     def lost(self, number: int, reason: str) -> None:
         trial = self._trials[number]
         self._measurements.pop(number, None)
-        if trial.attempts >= MAX_ATTEMPTS:
-            text = f"lost {trial.attempts} workers, the last with: {reason}"
+        self._losses[number] += 1
+        if self._losses[number] >= MAX_ATTEMPTS:
+            text = f"lost {self._losses[number]} workers, the last with: {reason}"
             self._end(replace(trial, state=TrialState.FAILED, reason=text, finished_at=time.time()))
             return
         del self._out[trial.key]
@@ -194,43 +196,54 @@ class Session:
     def _admit(self, worker: str) -> Trial:
         """Asks for proposals until one keeps the constraints; records it, running already where it must be evaluated."""
         rejected: list[Trial] = []
-        records: list[ArchitectureRecord] = []
+        fresh: dict[str, ArchitectureRecord] = {}
         while True:
             number = self._proposals
             self._proposals += 1
             proposal = self._controller.propose(number, rng=proposal_rng(self._plan.seed, number))
-            architecture = proposal.elaboration.architecture.simplified()
-            trial, record = self._examine(number, architecture, proposal)
-            records.append(record)
+            trial = self._trial(number, proposal, self._record(proposal, fresh))
             broken = [constraint for constraint in self._plan.constraints if not constraint.holds(trial.values)]
             if not broken:
                 break
             rejected.append(self._reject(trial, broken))
             if len(rejected) >= MAX_REJECTIONS:
-                self._store.record_proposals(self._plan.name, rejected, records)
+                self._store.record_proposals(self._plan.name, rejected, tuple(fresh.values()))
                 raise UserError(
                     f"the last {MAX_REJECTIONS} proposals all broke a constraint (the last one: {rejected[-1].reason}); "
                     f"relax the constraint and start a new search"
                 )
-        if self._reusable(trial.key) or trial.key in self._out:
+        if self._known(trial.key) or trial.key in self._out:
             trial = replace(trial, state=TrialState.WAITING)
         else:
             trial = replace(trial, attempts=1, worker=worker, started_at=time.time())
             self._out[trial.key] = trial.number or 0
-        self._store.record_proposals(self._plan.name, [*rejected, trial], records)
-        self._architectures[trial.key] = architecture
+        self._store.record_proposals(self._plan.name, [*rejected, trial], tuple(fresh.values()))
         self._remember(trial)
         return trial
 
-    def _examine(self, number: int, architecture: Architecture, proposal: Proposal) -> tuple[Trial, ArchitectureRecord]:
+    def _record(self, proposal: Proposal, fresh: dict[str, ArchitectureRecord]) -> ArchitectureRecord:
+        """The record under the key of a proposed architecture: the stored one, else a new one, added to `fresh`.
+
+        Isomorphic architectures differ in names and order of their nodes, and so in initial weights. The first one
+        that the database meets stands for all, so that what is trained is what is stored.
+        """
+        architecture = proposal.elaboration.architecture.simplified()
         key = architecture.key
-        figures = analyze(architecture).figures()
-        trial = Trial(
+        if key not in fresh:
+            stored = self._store.architectures((key,))
+            if key in stored:
+                return stored[key]
+            figures = analyze(architecture).figures()
+            fresh[key] = ArchitectureRecord(key, self._plan.space, architecture.to_json(), figures)
+        return fresh[key]
+
+    def _trial(self, number: int, proposal: Proposal, record: ArchitectureRecord) -> Trial:
+        return Trial(
             proposal=number,
             number=len(self._trials),
             state=TrialState.RUNNING,
             genotype=proposal.elaboration.genotype,
-            key=key,
+            key=record.key,
             evaluation_key=self._plan.evaluation_key,
             data=self._plan.data,
             fidelity=self._plan.epochs,
@@ -238,10 +251,8 @@ class Session:
             parent=proposal.parent,
             mutation=proposal.mutation,
             information=proposal.information,
-            values=figures,
+            values=record.figures,
         )
-        record = ArchitectureRecord(key, self._plan.space, architecture.to_json(), figures)
-        return trial, record
 
     def _reject(self, trial: Trial, broken: Sequence[Constraint]) -> Trial:
         reason = "; ".join(
@@ -257,7 +268,7 @@ class Session:
     def _dispatch(self, trial: Trial, worker: str) -> EvaluationTask | None:
         """The task of a waiting trial; None if its result is known by now, or will be when its twin has ended."""
         assert trial.number is not None
-        source = self._reusable(trial.key)
+        source = self._known(trial.key)
         if source is not None:
             self._reuse(trial, *source)
             return None
@@ -282,71 +293,43 @@ class Session:
         assert trial.number is not None
         return EvaluationTask(
             number=trial.number,
-            architecture=self._architecture(trial.key),
+            architecture=Architecture.from_json(self._store.architecture(trial.key).document),
             epochs=trial.fidelity,
             seed=trial.seed,
             attempt=trial.attempts,
         )
 
-    def _architecture(self, key: str) -> Architecture:
-        if key not in self._architectures:
-            # Proposed by an earlier session, or tried before without success.
-            self._architectures[key] = Architecture.from_json(self._store.architecture(key).document)
-        return self._architectures[key]
-
-    def _reusable(self, key: str) -> tuple[str, Trial] | None:
+    def _known(self, key: str) -> tuple[str, Trial] | None:
         return self._store.known(key, self._plan.evaluation_key)
 
     def _reuse(self, trial: Trial, search: str, source: Trial) -> None:
         assert source.number is not None
-        values = {**source.values, **trial.values}
         ended = replace(
             trial,
             state=TrialState.COMPLETE,
-            values=values,
+            values={**source.values, **trial.values},
             seconds=0.0,
             finished_at=time.time(),
             reused_from=(search, source.number),
         )
-        self._end(ended)
+        self._end(ended, weights=source.weights_sha256)
 
-    def _end(self, trial: Trial, *, weights: bytes | None = None) -> None:
+    def _end(self, trial: Trial, *, weights: bytes | str | None = None) -> None:
         """Records the end of a trial and lets the controller observe it."""
         assert trial.number is not None
-        ended = replace(trial, observed=self._next_observation())
-        fallen: list[Trial] = []
-        if weights is not None and ended.state is TrialState.COMPLETE:
-            ended, fallen = self._keep_weights(ended, weights)
+        ended = self._weights.offer(replace(trial, observed=self._next_observation()), weights)
         self._store.finish_trial(self._plan.name, ended, self._measurements.pop(trial.number, []))
-        for other in fallen:
-            self._drop_weights(other)
+        for number in self._weights.release():
+            self._trials[number] = replace(self._trials[number], weights_sha256=None)
         if self._out.get(ended.key) == ended.number:
             del self._out[ended.key]
-            self._architectures.pop(ended.key, None)
         self._waiting.extend(self._twins.pop(ended.key, []))
         self._count(ended)
         self._controller.observe(ended)
         self._remember(ended)
 
-    def _keep_weights(self, trial: Trial, weights: bytes) -> tuple[Trial, list[Trial]]:
-        """Keeps the weights of a trial on the Pareto front; returns it so marked, and those that left the front by it."""
-        candidates = [*self._kept.values(), trial]
-        front = {candidates[index].number for index in pareto_front([self._gains(other) for other in candidates])}
-        fallen = [other for other in self._kept.values() if other.number not in front]
-        if trial.number not in front:
-            return trial, fallen
-        return replace(trial, weights_sha256=self._weights.keep(weights)), fallen
-
-    def _drop_weights(self, trial: Trial) -> None:
-        assert trial.number is not None and trial.weights_sha256 is not None
-        self._store.set_weights(self._plan.name, trial.number, None)
-        self._trials[trial.number] = replace(trial, weights_sha256=None)
-        del self._kept[trial.number]
-        if not self._store.weights_in_use(trial.weights_sha256):
-            self._weights.drop(trial.weights_sha256)
-
     def _gains(self, trial: Trial) -> tuple[float, ...]:
-        return tuple(objective.gain(trial.values) for objective in self._plan.objectives)
+        return gains_of(trial, self._plan.objectives)
 
     def _remember(self, trial: Trial) -> None:
         assert trial.number is not None

@@ -1,10 +1,11 @@
 """Keeps trained weights beside the database, one file each, named by the SHA-256 of its content."""
 
 import os
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
-from search_spaces.errors import UserError
+from search_spaces.errors import Conflict, UserError
 
 
 def weights_directory(database: Path) -> Path:
@@ -23,15 +24,39 @@ class WeightsStore:
         return self.directory / f"{digest}.safetensors"
 
     def keep(self, weights: bytes) -> str:
-        """Writes the weights and returns their SHA-256."""
+        """Writes the weights and returns their SHA-256.
+
+        Raises:
+            Conflict: they cannot be written.
+        """
         digest = sha256(weights).hexdigest()
         path = self.path(digest)
-        if not path.exists():
-            self.directory.mkdir(parents=True, exist_ok=True)
-            partial = path.with_suffix(f".{os.getpid()}.partial")
-            partial.write_bytes(weights)
-            partial.replace(path)
+        partial = path.with_suffix(f".{os.getpid()}.partial")
+        try:
+            if not path.exists():
+                self.directory.mkdir(parents=True, exist_ok=True)
+                partial.write_bytes(weights)
+                partial.replace(path)
+        except OSError as error:
+            with suppress(OSError):
+                partial.unlink(missing_ok=True)
+            raise Conflict(
+                f"the weights cannot be written to {str(self.directory)!r}: {error.strerror}; "
+                "make it a directory with room that can be written, or move the database"
+            ) from None
         return digest
+
+    def check(self) -> None:
+        """Refuses a place where weights could not be written.
+
+        Raises:
+            Conflict: the directory is something else, or closed to us.
+        """
+        if self.directory.exists() and not (self.directory.is_dir() and os.access(self.directory, os.W_OK)):
+            raise Conflict(
+                f"{str(self.directory)!r}, where weights are to be kept, is no directory that can be written; "
+                "move it away or give another --db"
+            )
 
     def load(self, digest: str) -> bytes:
         """The weights with this SHA-256.

@@ -1,5 +1,7 @@
 """Builds graphs node by node: `GraphBuilder` hands out references, and closes into a verified graph, cell or architecture."""
 
+from collections import Counter
+
 from search_spaces.graph import Cell, Graph, Node
 from search_spaces.ops import Input, Operation
 from search_spaces.verify import verify_graph
@@ -14,7 +16,8 @@ class GraphBuilder:
 
     def __init__(self) -> None:
         self._nodes: list[Node] = []
-        self._names: dict[str, int] = {}
+        self._taken: set[str] = set()
+        self._counts: Counter[str] = Counter()
 
     def input(self, name: str = "x") -> int:
         """Adds a value that comes from outside."""
@@ -22,9 +25,12 @@ class GraphBuilder:
 
     def add(self, name: str, operation: Operation, *inputs: int) -> int:
         """Adds a node that applies `operation` to the values of `inputs`."""
-        count = self._names.get(name, 0) + 1
-        self._names[name] = count
-        self._nodes.append(Node(name if count == 1 else f"{name}{count}", operation, inputs))
+        unique = name
+        while unique in self._taken:
+            self._counts[name] += 1
+            unique = f"{name}{self._counts[name] + 1}"
+        self._taken.add(unique)
+        self._nodes.append(Node(unique, operation, inputs))
         return len(self._nodes) - 1
 
     def chain(self, source: int, *operations: tuple[str, Operation]) -> int:

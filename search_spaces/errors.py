@@ -24,6 +24,10 @@ class NewerFormat(UserError):
     """A file or database was written by a newer version of nas (exit code 5)."""
 
 
+class Fault(UserError):
+    """Something of ours did not pass a check of ours, and nothing is handed over (exit code 1)."""
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UserError:
     """The error for a `name` that is none of the `known` ones, with the nearest of them or all as the remedy."""
     names = sorted(known)

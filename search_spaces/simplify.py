@@ -123,11 +123,9 @@ class _Values:
         return self._add(node.name, Cell(cell.family, body), live)
 
     def zeros(self, index: int) -> int:
-        """A node that gives zeros of the shape of the original node `index`; it hangs on the first input."""
+        """A node that gives zeros of the shape of the dead node `index`, under its name; it hangs on the first input."""
         anchor = next(iter(self.input_positions))
-        return self._add(
-            f"zeros_{self._graph.nodes[index].name.replace('.', '_')}", Zero(self._shapes[index]), (anchor,)
-        )
+        return self._add(self._graph.nodes[index].name, Zero(self._shapes[index]), (anchor,))
 
     def _add(self, name: str, operation: Operation, inputs: tuple[int, ...]) -> int:
         if not operation.has_weights:

@@ -29,7 +29,7 @@ OBJECT_STORE_BYTES = 128 * 2**20
 LOOPBACK = "127.0.0.2" if sys.platform == "linux" else "127.0.0.1"
 """Ray replaces 127.0.0.1 by the machine's public address on Linux, and leaves other loopback addresses as they are."""
 
-REAPER_SECONDS = 15.0
+REAPER_SECONDS = reaper.GIVE_UP_SECONDS + 5.0
 
 _CLUSTER_ENVIRONMENT: Mapping[str, str | None] = {
     "RAY_AUTH_MODE": "token",

@@ -1,11 +1,18 @@
 """The command line: data on stdout, everything else on stderr, errors as one line and an exit code."""
 
+import errno
 import sys
 from collections.abc import Sequence
 
-from search_spaces.errors import Conflict, NewerFormat, NotFound, UserError
+from search_spaces.errors import Conflict, Fault, NewerFormat, NotFound, UserError
 
-EXIT_CODES: tuple[tuple[type[UserError], int], ...] = ((NotFound, 3), (Conflict, 4), (NewerFormat, 5), (UserError, 2))
+EXIT_CODES: tuple[tuple[type[UserError], int], ...] = (
+    (Fault, 1),
+    (NotFound, 3),
+    (Conflict, 4),
+    (NewerFormat, 5),
+    (UserError, 2),
+)
 """The exit code of each kind of error, the narrow kinds first; 1 is a fault of ours, 130 an interruption."""
 
 
@@ -21,7 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("nas: interrupted", file=sys.stderr)  # noqa: T201
         return 130
-    except BrokenPipeError:
-        # Whoever read our output has gone, as `head` does; nothing is left to say.
-        sys.stderr.close()
-        return 0
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        print(f"nas: cannot write the output: {error.strerror}; make room", file=sys.stderr)  # noqa: T201
+        return 4

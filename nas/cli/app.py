@@ -36,5 +36,7 @@ def run(arguments: list[str]) -> int:
     except TyperException as error:
         # The library would print a box of several lines; ours is one line for every error.
         message = error.format_message().rstrip(".")
+        if not message:  # `nas` alone, whose help is printed by now
+            return 2
         raise UserError(f"{message}; see: nas {' '.join(arguments[:1])} --help") from None
     return code if isinstance(code, int) else 0

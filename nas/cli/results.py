@@ -8,6 +8,8 @@ from nas.cli.output import DEFAULT_DATABASE, DatabaseOption, JsonFlag, make_tabl
 from search_spaces.errors import UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import Group
 
     from db.trial import Trial
@@ -67,16 +69,18 @@ def results(
     if as_json:
         write_json(result.to_dict(trials))
         return
-    stdout().print(trial_table(f"Trials of {name} ({result.search.state})", trials, result))
+    more = [part.partition(":")[0].strip() for part in (pareto or sort or "").split(",") if part]
+    stdout().print(trial_table(f"Trials of {name} ({result.search.state})", trials, result, more))
     if result.rejected_count:
         stderr().print(
             f"{result.rejected_count} proposals broke a constraint and were not tried", markup=False, soft_wrap=True
         )
 
 
-def trial_table(title: str, trials: "list[Trial]", result: "SearchResult") -> "Group":
-    """Trials with their objectives, parameters and MACs."""
-    names = list(dict.fromkeys([*(objective.name for objective in result.objectives), "params", "macs"]))
+def trial_table(title: str, trials: "list[Trial]", result: "SearchResult", more: "Sequence[str]" = ()) -> "Group":
+    """Trials with their objectives, parameters, MACs and the values named in `more`; reasons where there are any."""
+    names = list(dict.fromkeys([*(objective.name for objective in result.objectives), "params", "macs", *more]))
+    reasons = any(trial.reason for trial in trials)
     rows = [
         (
             trial.number,
@@ -86,7 +90,9 @@ def trial_table(title: str, trials: "list[Trial]", result: "SearchResult") -> "G
             trial.parent,
             trial.attempts,
             None if trial.seconds is None else round(trial.seconds, 1),
+            *([trial.reason] if reasons else []),
         )
         for trial in trials
     ]
-    return make_table(title, ("number", "state", "key", *names, "parent", "attempts", "seconds"), rows)
+    columns = ("number", "state", "key", *names, "parent", "attempts", "seconds", *(["reason"] if reasons else []))
+    return make_table(title, columns, rows)

@@ -1,6 +1,7 @@
 """`nas search` and `nas resume`: run a search, show how it goes, end with the leaderboard and the Pareto front."""
 
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -88,7 +89,9 @@ def _run(start: "Callable[[Callable[[Progress], None]], SearchResult]", *, as_js
     except KeyboardInterrupt:
         if display.search_name is not None:
             stderr().print(
-                f"interrupted; continue with: nas resume {display.search_name} --db {db}", markup=False, soft_wrap=True
+                f"interrupted; continue with: nas resume {quote(display.search_name)} --db {quote(db)}",
+                markup=False,
+                soft_wrap=True,
             )
         raise
     if as_json:
@@ -102,9 +105,6 @@ def show_leaderboard(result: "SearchResult") -> None:
     from nas.cli.results import trial_table
 
     console = stdout()
-    if not result.complete:
-        stderr().print(f"search {result.name}: no trial is complete", markup=False, soft_wrap=True)
-        return
     best = result.leaderboard()[:LEADERBOARD_ROWS]
     console.print(trial_table(f"Leaderboard of {result.name}", best, result))
     if len(result.objectives) > 1:
@@ -120,7 +120,7 @@ def _show_plan(prepared: "Prepared", *, as_json: bool) -> None:
     from nas.cli.show import figure_rows
 
     rng = random.Random(prepared.config.seed)
-    samples = [prepared.space.sample(rng=rng) for _ in range(DRY_RUN_SAMPLES)]
+    samples = [prepared.space.sample(rng=rng).simplified() for _ in range(DRY_RUN_SAMPLES)]
     reports = [analyze(architecture) for architecture in samples]
     size = prepared.space.count()
     if as_json:

@@ -26,14 +26,14 @@ def show(
     with Store.open(db, mode="read") as store:
         record = store.architecture(key)
         history = store.history(record.key)
-        parents = {
+        parents: dict[tuple[str, int | None], str] = {
             (search, trial.parent): store.trial(search, trial.parent).key
             for search, trial in history
             if trial.parent is not None
         }
     report = analyze(Architecture.from_json(record.document))
     rows = [
-        {"search": search, **trial_row(trial), "parent_key": parents.get((search, trial.parent or 0))}
+        {"search": search, **trial_row(trial), "parent_key": parents.get((search, trial.parent))}
         for search, trial in history
     ]
     if as_json:
@@ -44,7 +44,7 @@ def show(
     console.print()
     console.print(layer_table(report))
     console.print()
-    columns = ("search", "number", "state", "val_accuracy", "epochs", "parent", "parent_key", "mutation")
+    columns = ("search", "number", "state", "val_accuracy", "epochs", "parent", "parent_key", "mutation", "reason")
     console.print(make_table("History", columns, [[row.get(column) for column in columns] for row in rows]))
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from search_spaces.architecture import Architecture
-from search_spaces.errors import UserError
+from search_spaces.errors import Fault
 
 if TYPE_CHECKING:
     import numpy as np
@@ -14,7 +14,7 @@ WEIGHTS_FILE = "weights.safetensors"
 """Where the weights are in an exported directory, whatever else is there."""
 
 
-class NotVerified(UserError):
+class NotVerified(Fault):
     """An exported file, loaded again in a clean process, is not what it should be; nothing is handed over."""
 
 

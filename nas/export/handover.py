@@ -1,12 +1,12 @@
 """From the database to a directory: finds an architecture and its weights, exports them, and measures what was exported."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from analysis import Report, analyze
 from db.store import Store
-from db.trial import Trial, TrialState
+from db.trial import ArchitectureRecord, Trial
 from nas.export.directory import export
 from nas.export.verify import clean_accuracy
 from nas.result import SearchResult
@@ -50,30 +50,26 @@ class HandedOver:
 def hand_over(target: str, *, db: str, formats: tuple[str, ...], out: Path) -> HandedOver:
     """Exports the architecture `target`, a key or `SEARCH:best`, to the new directory `out`.
 
-    The weights are those that a search kept for it, the most accurate ones where several did. A `model.py` with
-    weights is measured on the test images of the data set that it was trained on, in a clean process.
+    For `SEARCH:best` the weights are those of that search's best trial; for a key the most accurate ones that any
+    search kept. A `model.py` with weights is measured on the test images of the data set that it was trained on, in a
+    clean process.
 
     Raises:
         NotFound: there is no such database, search or architecture.
         Conflict: `out` exists and is not an empty directory.
         UserError: a format is unknown, the kept weights are damaged, or a file does not verify.
     """
-    key = _key(target, db)
     with Store.open(db, mode="read") as store:
-        record = store.architecture(key)
-        kept = [
-            (search, trial) for search, trial in store.history(record.key) if trial.weights_sha256 and _accuracy(trial)
-        ]
-        weights_store = WeightsStore(weights_directory(store.path))
+        record, search, trial = _find(target, db, store)
+        files = WeightsStore(weights_directory(store.path))
     architecture = Architecture.from_json(record.document)
     report = analyze(architecture)
-    search, trial = max(kept, key=lambda pair: _accuracy(pair[1]), default=(None, None))
     weights = inputs = None
     if trial is not None:
         assert trial.weights_sha256 is not None
-        weights = weights_store.load(trial.weights_sha256)
+        weights = files.load(trial.weights_sha256)
         inputs = (load_data(trial.data).validation.images[:64],)
-    files = export(
+    written = export(
         architecture,
         out=out,
         to=formats,
@@ -82,33 +78,32 @@ def hand_over(target: str, *, db: str, formats: tuple[str, ...], out: Path) -> H
         notes=_notes(report, search, trial),
         inputs=inputs,
     )
+    handed = HandedOver(record.key, report.params, report.macs, tuple(written), has_weights=trial is not None)
     if trial is None:
-        return HandedOver(record.key, report.params, report.macs, tuple(files), has_weights=False)
+        return handed
     test = load_test(trial.data)
-    return HandedOver(
-        record.key,
-        report.params,
-        report.macs,
-        tuple(files),
-        has_weights=True,
+    return replace(
+        handed,
         data=trial.data,
-        val_accuracy=_accuracy(trial),
+        val_accuracy=trial.values.get("val_accuracy"),
         test_accuracy=clean_accuracy(out, test.images, test.labels) if "python" in formats else None,
         test_images=len(test),
     )
 
 
-def _key(target: str, db: str) -> str:
+def _find(target: str, db: str, store: Store) -> tuple[ArchitectureRecord, str | None, Trial | None]:
+    """The architecture, and the search and trial whose weights go with it, if any were kept."""
     search, colon, which = target.rpartition(":")
-    if not colon:
-        return target
-    if which != "best":
-        raise UserError(f"export target {target!r}: give a key or SEARCH:best")
-    return SearchResult(db, search).best.key
-
-
-def _accuracy(trial: Trial) -> float:
-    return trial.values.get("val_accuracy", 0.0) if trial.state is TrialState.COMPLETE else 0.0
+    if colon:
+        if which != "best":
+            raise UserError(f"export target {target!r}: give a key or SEARCH:best")
+        trial = SearchResult(db, search).best.trial
+        record = store.architecture(trial.key)
+        return (record, search, trial) if trial.weights_sha256 else (record, None, None)
+    record = store.architecture(target)
+    kept = [(name, trial) for name, trial in store.history(record.key) if trial.weights_sha256]
+    best = max(kept, key=lambda pair: pair[1].values.get("val_accuracy", 0.0), default=(None, None))
+    return record, *best
 
 
 def _notes(report: Report, search: str | None, trial: Trial | None) -> tuple[str, ...]:
@@ -119,6 +114,6 @@ def _notes(report: Report, search: str | None, trial: Trial | None) -> tuple[str
     if trial is not None:
         notes.append(
             f"Trained for {trial.fidelity} epochs on {trial.data} by trial {trial.number} of the search {search}; "
-            f"validation accuracy {_accuracy(trial):.4f}."
+            f"validation accuracy {trial.values.get('val_accuracy', float('nan')):.4f}."
         )
     return tuple(notes)

@@ -4,44 +4,34 @@ An entry point names a class whose constructor takes nothing and which fulfils `
 when its exporter is loaded, so that listing names needs no torch.
 """
 
-import importlib
-from importlib.metadata import entry_points
+from typing import TypeGuard
 
 from nas.export.exporter import Exporter
-from search_spaces.errors import UserError, unknown_name
+from search_spaces.plugins import Plugins
 
-GROUP = "nas.exporters"
 
-_BUILT_IN = {
-    "python": "nas.export.formats:PythonExporter",
-    "json": "nas.export.formats:JsonExporter",
-}
+def _is_exporter(found: object) -> TypeGuard[type[Exporter]]:
+    return isinstance(found, type) and all(callable(getattr(found, method, None)) for method in ("write", "verify"))
+
+
+_EXPORTERS = Plugins(
+    kind="export format",
+    group="nas.exporters",
+    built_in={"python": "nas.export.formats:PythonExporter", "json": "nas.export.formats:JsonExporter"},
+    wanted="a class with the methods write and verify",
+    fits=_is_exporter,
+)
 
 
 def names() -> tuple[str, ...]:
     """Every known format, in order."""
-    return tuple(sorted(_references()))
+    return _EXPORTERS.names()
 
 
 def load(name: str) -> Exporter:
     """The exporter of the named format.
 
     Raises:
-        UserError: there is no such format, or the package that offers it cannot be imported.
+        UserError: there is no such format, or the package that offers it cannot be imported or offers something else.
     """
-    references = _BUILT_IN if name in _BUILT_IN else _references()
-    if name not in references:
-        raise unknown_name("export format", name, references)
-    module, _, attribute = references[name].partition(":")
-    try:
-        exporter: Exporter = getattr(importlib.import_module(module), attribute)()
-    except (ImportError, AttributeError) as error:
-        raise UserError(
-            f"the export format {name!r} ({references[name]}) cannot be imported: {error}; mend or remove its package"
-        ) from error
-    return exporter
-
-
-def _references() -> dict[str, str]:
-    """`module:class` by name; a built-in name cannot be taken by another package."""
-    return {point.name: point.value for point in entry_points(group=GROUP)} | _BUILT_IN
+    return _EXPORTERS.load(name)()

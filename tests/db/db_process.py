@@ -45,7 +45,7 @@ def race(path: str, name: str) -> None:
         else:
             print("created", flush=True)
         try:
-            store.claim_search(search("wanted"), host="here", pid=os.getpid())
+            store.claim_search(search("wanted"), host="here", pid=os.getpid(), started_at=1.0)
         except Conflict:
             print("lost", flush=True)
         else:

@@ -12,7 +12,9 @@ from db_examples import architecture, search, trial
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import analysis
 from db import ArchitectureRecord, Measurement, Search, SearchState, Store, Trial, TrialState
+from db.schema import FIGURES
 from search_spaces.choices import Genotype
 
 numbers = itertools.count()
@@ -147,7 +149,7 @@ printable = st.text(min_size=1, max_size=20).filter(lambda name: name.isprintabl
     budget=counts,
     created_at=times,
     state=st.sampled_from(SearchState),
-    driver=st.none() | st.tuples(texts, counts),
+    driver=st.none() | st.tuples(texts, counts, times),
 )
 @settings(max_examples=40, deadline=None)
 def test_search_comes_back(
@@ -158,9 +160,9 @@ def test_search_comes_back(
     budget: int,
     created_at: float,
     state: SearchState,
-    driver: tuple[str, int] | None,
+    driver: tuple[str, int, float] | None,
 ) -> None:
-    host, pid = driver or (None, None)
+    host, pid, started_at = driver or (None, None, None)
     number, _ = names()
     expected = search(
         f"{name}/{number}",
@@ -171,6 +173,7 @@ def test_search_comes_back(
         state=state,
         driver_host=host,
         driver_pid=pid,
+        driver_started_at=started_at,
     )
     shared.create_search(expected)
     assert exactly(shared.search(expected.name)) == exactly(expected)
@@ -180,6 +183,11 @@ def test_reason_that_is_no_unicode_is_escaped_and_not_an_error(store: Store) -> 
     store.create_search(search())
     store.record_proposals("digits", [trial(reason="no file \udcff")], [architecture()])
     assert store.trial("digits", 0).reason == "no file \\udcff"
+
+
+def test_columns_of_figures_are_those_that_the_analysis_names() -> None:
+    """The two rooms do not import each other, so each has a list of its own."""
+    assert FIGURES == analysis.FIGURES
 
 
 def test_figures_are_columns_that_sql_can_compare(store: Store, tmp_path: Path) -> None:

@@ -70,34 +70,37 @@ class TestSearches:
             TrialState.REJECTED: 1,
         }
 
-    def test_update_changes_what_is_given(self, store: Store) -> None:
-        store.create_search(search())
-        assert store.update_search("digits", budget=50) == search(budget=50)
-        assert store.update_search("digits", state=SearchState.COMPLETE).budget == 50
-        assert store.search("digits") == search(budget=50, state=SearchState.COMPLETE)
-        with pytest.raises(NotFound):
-            store.update_search("other", budget=1)
-
     def test_seed_beyond_64_bits_is_refused(self, store: Store) -> None:
         with pytest.raises(UserError, match="64 bits"):
             store.create_search(search(seed=2**63))
         assert store.searches() == []
 
-    @pytest.mark.parametrize("before", [{}, {"driver_host": "here", "driver_pid": 1}])
+    @pytest.mark.parametrize("before", [{}, {"driver_host": "here", "driver_pid": 1, "driver_started_at": 5.0}])
     def test_of_two_claims_after_the_same_reading_one_succeeds(self, store: Store, before: dict[str, object]) -> None:
         store.create_search(search(state=SearchState.INTERRUPTED, **before))
         previous = store.search("digits")
-        claimed = store.claim_search(previous, host="here", pid=2)
-        assert claimed == search(driver_host="here", driver_pid=2, state=SearchState.RUNNING)
+        claimed = store.claim_search(previous, host="here", pid=2, started_at=7.1)
+        driver = {"driver_host": "here", "driver_pid": 2, "driver_started_at": 7.1}
+        assert claimed == search(state=SearchState.RUNNING, **driver)
         with pytest.raises(Conflict, match="process 2 on here"):
-            store.claim_search(previous, host="here", pid=3)
+            store.claim_search(previous, host="here", pid=3, started_at=8.0)
         assert store.search("digits") == claimed
 
+    def test_claim_by_a_process_that_was_given_the_old_pid_is_seen(self, store: Store) -> None:
+        store.create_search(search(driver_host="here", driver_pid=2, driver_started_at=5.0))
+        previous = store.search("digits")
+        store.claim_search(previous, host="here", pid=2, started_at=7.0)
+        with pytest.raises(Conflict, match="process 2 on here"):
+            store.claim_search(previous, host="here", pid=3, started_at=8.0)
+
     def test_release_is_for_the_driver_alone(self, store: Store) -> None:
-        store.create_search(search(driver_host="here", driver_pid=2))
-        with pytest.raises(Conflict):
-            store.release_search("digits", host="here", pid=3, state=SearchState.INTERRUPTED)
-        released = store.release_search("digits", host="here", pid=2, state=SearchState.COMPLETE)
+        driven = search(driver_host="here", driver_pid=2, driver_started_at=5.0)
+        store.create_search(driven)
+        for host, pid, started_at in (("there", 2, 5.0), ("here", 3, 5.0), ("here", 2, 6.0)):
+            with pytest.raises(Conflict):
+                store.release_search("digits", host=host, pid=pid, started_at=started_at, state=SearchState.INTERRUPTED)
+        assert store.search("digits") == driven
+        released = store.release_search("digits", host="here", pid=2, started_at=5.0, state=SearchState.COMPLETE)
         assert released == store.search("digits") == search(state=SearchState.COMPLETE)
 
 
@@ -176,17 +179,15 @@ class TestTrials:
         assert begun.return_to_waiting("digits") == 0
 
     def test_observations_in_their_order(self, begun: Store) -> None:
-        begun.mark_observed("digits", proposal=1, observed=0)
-        begun.mark_observed("digits", proposal=0, observed=2)
-        begun.mark_observed("digits", proposal=2, observed=1)
-        assert [found.proposal for found in begun.observed("digits")] == [1, 2, 0]
-        with pytest.raises(NotFound, match="proposal 9"):
-            begun.mark_observed("digits", proposal=9, observed=3)
+        begun.record_proposals("digits", [rejected(3, observed=0)], [])
+        begun.finish_trial("digits", complete(trial(2, number=1), observed=1), [])
+        begun.finish_trial("digits", complete(trial(0), observed=2), [])
+        assert [found.proposal for found in begun.observed("digits")] == [3, 2, 0]
 
     def test_two_trials_are_not_observed_as_the_same(self, begun: Store) -> None:
-        begun.mark_observed("digits", proposal=0, observed=0)
+        begun.finish_trial("digits", complete(trial(0), observed=0), [])
         with pytest.raises(Conflict):
-            begun.mark_observed("digits", proposal=2, observed=0)
+            begun.finish_trial("digits", complete(trial(2, number=1), observed=0), [])
 
     def test_weights_are_marked_and_unmarked(self, begun: Store) -> None:
         assert not begun.weights_in_use("ab" * 32)
@@ -199,6 +200,18 @@ class TestTrials:
         with pytest.raises(NotFound, match="no trial 9"):
             begun.set_weights("digits", 9, None)
 
+    def test_weights_that_trials_share_are_in_use_until_the_last_lets_go(self, begun: Store) -> None:
+        begun.finish_trial("digits", complete(trial(), weights_sha256="ab" * 32), [])
+        begun.create_search(search("other"))
+        begun.record_proposals("other", [trial(0)], [])
+        reused = complete(trial(0), reused_from=("digits", 0), weights_sha256="ab" * 32)
+        begun.finish_trial("other", reused, [])
+        assert begun.trial("other", 0) == reused
+        begun.set_weights("digits", 0, None)
+        assert begun.weights_in_use("ab" * 32)
+        begun.set_weights("other", 0, None)
+        assert not begun.weights_in_use("ab" * 32)
+
     def test_unknown_search_and_trial(self, begun: Store) -> None:
         asked = [
             begun.trials,
@@ -208,7 +221,6 @@ class TestTrials:
             lambda name: begun.trial(name, 0),
             lambda name: begun.measurements(name, 0),
             lambda name: begun.set_weights(name, 0, None),
-            lambda name: begun.mark_observed(name, proposal=0, observed=0),
             lambda name: begun.record_proposals(name, [trial(5)], []),
             lambda name: begun.start_attempt(name, 0, worker="serial", attempt=1, started_at=1.0),
             lambda name: begun.finish_trial(name, complete(trial()), [Measurement(1, {})]),

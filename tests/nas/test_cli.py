@@ -1,6 +1,7 @@
 """The command line: what each command prints, and what bad input gets."""
 
 import json
+import random
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,8 @@ from typing import Any
 
 import pytest
 
+import search_spaces
+from analysis import analyze
 from db.store import Store
 from nas.cli import main
 from tests.permissions import unprivileged
@@ -117,6 +120,8 @@ def test_show_tells_layers_receptive_field_and_history(run: Run, database: Path)
     names = {"name", "operation", "output_shape", "params", "macs", "activation_bytes", "receptive_field"}
     assert all(set(layer) == names for layer in document["layers"])
     assert document["history"][0]["search"] == "done"
+    for row in document["history"]:
+        assert (row["parent"] is None) == (row["parent_key"] is None)
     text = run("show", best["key"], "--db", str(database)).out
     assert "Layers" in text and "History" in text and best["key"] in text
 
@@ -155,6 +160,37 @@ def test_dry_run_shows_the_run_the_size_and_three_samples_and_writes_nothing(run
     assert list(tmp_path.iterdir()) == []
 
 
+def test_dry_run_figures_are_those_of_the_key(run: Run) -> None:
+    document = run("search", "--space", "nasbench201", "--seed", "1", "--dry-run", "--json").document
+    space = search_spaces.load("nasbench201", input_shape=(1, 8, 8))
+    rng = random.Random(1)
+    for sample in document["samples"]:
+        simple = space.sample(rng=rng).simplified()
+        assert (sample["key"], sample["params"]) == (simple.key, analyze(simple).params)
+
+
+def test_nas_alone_prints_its_help(run: Run) -> None:
+    ran = run()
+    assert ran.code == 2
+    assert "Commands" in ran.out + ran.err
+    assert "nas: " not in ran.err
+
+
+def test_a_full_disk_behind_the_output_is_one_line(database: Path) -> None:
+    command = [sys.executable, "-c", "import sys; from nas.cli import main; sys.exit(main())"]
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(
+            [*command, "results", "done", "--db", str(database)],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert ended.returncode == 4
+    assert "cannot write the output" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
 def test_flags_override_the_run_file(run: Run, tmp_path: Path) -> None:
     (tmp_path / "run.toml").write_text('space = "nasbench201"\ntrials = 7\nconstraints = ["macs <= 1e9"]\n')
     config = run("search", "run.toml", "--trials", "9", "--dry-run", "--json").document["run"]
@@ -182,6 +218,11 @@ BAD_INPUT = {
     "negative trials": (["search", "--trials", "-1"], 2, "trials"),
     "no trials": (["search", "--trials", "0"], 2, "trials"),
     "trials that are no number": (["search", "--trials", "many"], 2, "valid integer"),
+    "more trials than can be counted": (["search", "--trials", "99999999999999999999"], 2, "trials"),
+    "more epochs than can be counted": (["search", "--epochs", "99999999999999999999"], 2, "epochs"),
+    "a name with blanks": (["search", "--name", " x"], 2, "name"),
+    "an empty name": (["search", "--name", ""], 2, "name"),
+    "a database that is no text": (["search", "--db", "\udcff.db"], 2, "db"),
     "unknown executor": (["search", "--executor", "slurm"], 2, "executor"),
     "unknown flag": (["search", "--trails", "3"], 2, "--trails"),
     "unknown command": (["serach"], 2, "serach"),

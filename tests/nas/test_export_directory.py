@@ -15,7 +15,7 @@ from nas.export import registry
 from nas.export.directory import export
 from nas.export.exporter import Exporter, Model, NotVerified
 from nas.export.formats import JsonExporter, PythonExporter
-from search_spaces import Architecture, to_module
+from search_spaces import Architecture, plugins, to_module
 from search_spaces.builder import GraphBuilder
 from search_spaces.errors import Conflict, UserError
 from search_spaces.ops import Linear
@@ -164,16 +164,21 @@ def test_formats_are_known_by_name(tmp_path: Path) -> None:
 
 def test_other_packages_offer_formats_but_take_no_name_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     offered = [
-        EntryPoint("json", "nowhere:Taken", registry.GROUP),
-        EntryPoint("again", "nas.export.formats:JsonExporter", registry.GROUP),
-        EntryPoint("broken", "nowhere:Broken", registry.GROUP),
+        EntryPoint("json", "nowhere:Taken", "nas.exporters"),
+        EntryPoint("again", "nas.export.formats:JsonExporter", "nas.exporters"),
+        EntryPoint("broken", "nowhere:Broken", "nas.exporters"),
+        EntryPoint("unfit", "nas.export.formats:render", "nas.exporters"),
     ]
-    monkeypatch.setattr(registry, "entry_points", lambda *, group: [point for point in offered if point.group == group])
-    assert registry.names() == ("again", "broken", "json", "python")
+    monkeypatch.setattr(plugins, "entry_points", lambda *, group: [point for point in offered if point.group == group])
+    assert registry.names() == ("again", "broken", "json", "python", "unfit")
     assert isinstance(registry.load("json"), JsonExporter)
     assert isinstance(registry.load("again"), JsonExporter)
     with pytest.raises(UserError, match=r"'broken' \(nowhere:Broken\) cannot be imported"):
         registry.load("broken")
+    with pytest.raises(
+        UserError, match=r"'unfit' \(nas.export.formats:render\) is not a class with .* write and verify"
+    ):
+        registry.load("unfit")
 
 
 def test_weights_that_do_not_fit_are_refused_before_anything_is_written(tmp_path: Path) -> None:

@@ -9,14 +9,18 @@ from typing import Any
 import pytest
 
 import search_spaces
+from analysis import analyze
 from db.store import Store
 from db.trial import Measurement, Search, Trial, TrialState
 from nas.controllers import registry
+from nas.controllers.controller import Controller, Proposal
 from nas.objectives import Constraint, Direction, Objective
 from nas.session import MAX_ATTEMPTS, SearchPlan, Session
 from nas.weights import WeightsStore
-from search_spaces.errors import UserError
+from search_spaces.architecture import Architecture
+from search_spaces.errors import Conflict, UserError
 from search_spaces.space import SearchSpace
+from search_spaces.spaces.nasbench201 import NasBench201
 from workers.serial import SerialExecutor
 from workers.task import Evaluation, EvaluationTask, Outcome
 
@@ -282,3 +286,91 @@ def test_damaged_weights_are_refused(tmp_path: Path) -> None:
     weights.path(digest).write_bytes(b"tensor")
     with pytest.raises(UserError, match="damaged"):
         weights.load(digest)
+
+
+ISOMORPHS = (
+    "|avg_pool_3x3~0|+|nor_conv_1x1~0|nor_conv_3x3~1|+|nor_conv_1x1~0|nor_conv_3x3~1|none~2|",
+    "|avg_pool_3x3~0|+|skip_connect~0|none~1|+|none~0|nor_conv_3x3~1|nor_conv_1x1~2|",
+)
+
+
+class Fixed(Controller):
+    """Proposes the given architecture strings in turn."""
+
+    def __init__(self, space: SearchSpace, strings: tuple[str, ...]) -> None:
+        super().__init__(space, (ACCURACY,))
+        self._genotypes = [NasBench201.genotype_of(text) for text in strings]
+
+    def propose(self, number: int, *, rng: random.Random) -> Proposal:
+        return Proposal(self.space.replay(self._genotypes[number % len(self._genotypes)]))
+
+    def observe(self, trial: Trial) -> None:
+        pass
+
+
+def fixed_session(bench: Bench, name: str, *strings: str, **changes: Any) -> Session:
+    changes = {"budget": len(strings), **changes}
+    plan = SearchPlan(name, "nasbench201", "toy", changes["budget"], 1, 7, 0, bench.objectives, (), changes["key"])
+    bench.store.create_search(Search(name, "{}", "nasbench201", "fixed", "toy", 0, plan.budget))
+    return Session(plan, Fixed(bench.space, strings), bench.store, bench.weights)
+
+
+def test_the_first_of_isomorphic_architectures_stands_for_all(bench: Bench) -> None:
+    one, other = (bench.space.from_arch_str(text).simplified() for text in ISOMORPHS)  # type: ignore[attr-defined]
+    assert one.key == other.key and one != other
+    seen: list[Architecture] = []
+    for name, text in zip(("first", "second"), ISOMORPHS, strict=True):
+        session = fixed_session(bench, name, text, key=name)
+        SerialExecutor(Instant(lambda task: seen.append(task.architecture))).run(session)
+    assert seen == [one, one]
+    stored = Architecture.from_json(bench.store.architecture(one.key).document)
+    assert stored == one
+    assert bench.store.trial("second", 0).values["peak_inference_bytes"] == analyze(one).peak_inference_bytes
+
+
+def test_a_result_taken_over_shares_the_weights_until_nobody_has_them(bench: Bench) -> None:
+    last = ("nor_conv_1x1", "nor_conv_3x3")
+    strings = tuple(f"|nor_conv_3x3~0|+|none~0|{each}~1|+|none~0|none~1|skip_connect~2|" for each in last)
+    bench = replace(bench.fresh("shared"), objectives=(MACS,))
+    for name in ("first", "second"):
+        SerialExecutor(Instant()).run(fixed_session(bench, name, *strings, key="k"))
+    cheap, dear = bench.store.trials("second")
+    assert [cheap.reused_from, dear.reused_from] == [("first", 0), ("first", 1)]
+    assert cheap.weights_sha256 == bench.store.trial("first", 0).weights_sha256
+    assert bench.weights.load(str(cheap.weights_sha256)) == cheap.key.encode()
+    assert dear.weights_sha256 is None
+    bench.store.set_weights("first", 0, None)
+    assert bench.store.weights_in_use(str(cheap.weights_sha256))
+    bench.store.set_weights("second", 0, None)
+    assert not bench.store.weights_in_use(str(cheap.weights_sha256))
+    bench.store.close()
+
+
+def test_interruptions_are_no_losses(bench: Bench) -> None:
+    bench.create()
+    for _ in range(MAX_ATTEMPTS + 1):
+        session = bench.session()
+        task = session.next_task("w")
+        assert task is not None
+        bench.store.return_to_waiting("s")
+    session.lost(task.number, "killed")
+    again = session.next_task("w")
+    assert again is not None and again.number == task.number
+
+
+def test_an_evaluation_without_the_objective_is_a_failure(bench: Bench) -> None:
+    bench.create()
+    session = bench.session()
+    task = session.next_task("w")
+    assert task is not None
+    session.finish(task.number, Outcome(TrialState.COMPLETE, 1.0, "w", {"accuracy": 0.5}))
+    trial = bench.store.trial("s", task.number)
+    assert (trial.state, trial.reason) == (TrialState.FAILED, "the evaluation gave no val_accuracy")
+
+
+def test_a_weights_directory_that_is_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "w").write_text("")
+    with pytest.raises(Conflict, match="no directory that can be written"):
+        WeightsStore(tmp_path / "w").check()
+    with pytest.raises(Conflict, match="cannot be written"):
+        WeightsStore(tmp_path / "w").keep(b"tensors")

@@ -211,3 +211,24 @@ def test_a_network_that_sees_nothing_becomes_zeros() -> None:
 def test_the_key_is_the_same_in_every_process_and_version() -> None:
     # Databases are keyed by it: a change of this value orphans every result that anybody has.
     assert parallel(3, 1).key == "50842fd493e2a95f7ca89704e61e4b60"
+
+
+def test_zeros_that_are_needed_stay_and_simplify_to_themselves() -> None:
+    builder = GraphBuilder()
+    source = builder.input()
+    none = builder.add("none", Zero(), source)
+    lost = builder.add("lost", conv2d(3, 3), none)
+    end = builder.add("join", Concat(), source, lost)
+    simple = Architecture(builder.graph(end), ((4, 6, 6),)).simplified()
+    assert [node.name for node in simple.graph.nodes] == ["x", "lost", "join"]
+    assert simple.graph.nodes[1].operation == Zero((3, 6, 6))
+    assert simple.output_shapes == ((7, 6, 6),)
+    assert simple.simplified() == simple
+
+
+def test_the_builder_makes_every_name_unique() -> None:
+    builder = GraphBuilder()
+    value = builder.input()
+    for name in ("conv", "conv", "conv2", "conv"):
+        value = builder.add(name, conv2d(4, 3), value)
+    assert [node.name for node in builder.graph(value).nodes] == ["x", "conv", "conv2", "conv22", "conv3"]

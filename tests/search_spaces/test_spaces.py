@@ -1,5 +1,6 @@
 """How a search space is found by name, and what importing it costs."""
 
+import re
 import subprocess
 import sys
 from importlib.metadata import EntryPoint, EntryPoints
@@ -7,7 +8,7 @@ from importlib.metadata import EntryPoint, EntryPoints
 import pytest
 
 import search_spaces
-from search_spaces import spaces
+from search_spaces import plugins
 from search_spaces.errors import UserError
 from search_spaces.spaces.cellular import Cellular
 from search_spaces.spaces.nasbench201 import NasBench201
@@ -45,8 +46,8 @@ def test_lists_from_a_run_file_are_taken() -> None:
 
 
 def offer(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
-    point = EntryPoint(name, value, spaces.ENTRY_POINT_GROUP)
-    monkeypatch.setattr(spaces, "entry_points", lambda *, group: EntryPoints([point]).select(group=group))
+    point = EntryPoint(name, value, "nas.spaces")
+    monkeypatch.setattr(plugins, "entry_points", lambda *, group: EntryPoints([point]).select(group=group))
 
 
 def test_spaces_of_other_packages_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,10 +62,37 @@ def test_a_built_in_name_is_not_taken_over(monkeypatch: pytest.MonkeyPatch) -> N
     assert search_spaces.load("nasbench201") == NasBench201()
 
 
-@pytest.mark.parametrize("value", ["no_such_package:Space", "search_spaces:NoSuchSpace"])
-def test_a_broken_package_is_named(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+def test_built_in_spaces_need_no_look_at_the_installed_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(plugins, "entry_points")
+    assert search_spaces.load("cellular") == Cellular()
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("no_such_package:Space", "cannot be imported: No module named 'no_such_package'"),
+        ("search_spaces:NoSuchSpace", "cannot be imported: module 'search_spaces' has no attribute 'NoSuchSpace'"),
+        ("search_spaces:__all__", "is not a subclass of search_spaces.SearchSpace or a function"),
+        ("search_spaces:Genotype", "is not a subclass of search_spaces.SearchSpace or a function"),
+        ("search_spaces", "is not a subclass of search_spaces.SearchSpace or a function"),
+        ("", "cannot be imported: "),
+    ],
+)
+def test_a_broken_space_is_named_and_harms_no_other(monkeypatch: pytest.MonkeyPatch, value: str, message: str) -> None:
     offer(monkeypatch, "theirs", value)
-    with pytest.raises(UserError, match=f"'theirs' .*{value}"):
+    with pytest.raises(UserError, match=re.escape(f"the search space 'theirs' ({value}) {message}")) as caught:
+        search_spaces.load("theirs")
+    assert str(caught.value).endswith("mend or remove its package")
+    assert search_spaces.names() == ("cellular", "nasbench201", "theirs")
+    descriptions = search_spaces.descriptions()
+    assert descriptions.pop("theirs") == str(caught.value)
+    assert all(line.endswith(".") for line in descriptions.values())
+
+
+def test_a_function_must_make_a_space(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("search_spaces.spaces.cellular.nothing", lambda classes: classes, raising=False)
+    offer(monkeypatch, "theirs", "search_spaces.spaces.cellular:nothing")
+    with pytest.raises(UserError, match="'theirs' makes 10, which is no SearchSpace"):
         search_spaces.load("theirs")
 
 

@@ -1,0 +1,121 @@
+"""Who drives a search: a search whose driver lives is left to it, one whose driver is gone can be resumed."""
+
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from db.store import Store
+from db.trial import Search, SearchState
+from nas.config import RunConfig
+from nas.progress import Progress
+from nas.run import resume, search
+from search_spaces.errors import Conflict
+
+
+@pytest.fixture
+def sleeper() -> Iterator["subprocess.Popen[bytes]"]:
+    with subprocess.Popen(["sleep", "600"]) as process:
+        yield process
+        process.kill()
+
+
+def config(directory: Path) -> RunConfig:
+    return RunConfig(
+        name="s",
+        space="nasbench201",
+        space_settings={"cells_per_stage": 1},
+        controller="random",
+        executor="serial",
+        trials=1,
+        epochs=1,
+        db=str(directory / "nas.db"),
+    )
+
+
+def driven_by(pid: int, started_at: float, directory: Path) -> str:
+    """The database of a search that says to be driven by this process."""
+    run = config(directory)
+    with Store.open(run.db, mode="create") as store:
+        store.create_search(
+            Search(
+                name="s",
+                run=run.to_json(),
+                space=run.space,
+                controller=run.controller,
+                data=run.data,
+                seed=run.seed,
+                budget=run.trials,
+                driver_host=socket.gethostname(),
+                driver_pid=pid,
+                driver_started_at=started_at,
+            )
+        )
+    return run.db
+
+
+def found(db: str) -> Search:
+    with Store.open(db, mode="read") as store:
+        return store.search("s")
+
+
+def assert_driven_by_this_process(driven: Search) -> None:
+    assert (driven.driver_host, driven.driver_pid) == (socket.gethostname(), os.getpid())
+    assert driven.driver_started_at == pytest.approx(psutil.Process().create_time(), abs=1)
+    assert driven.state is SearchState.RUNNING
+
+
+def assert_complete(db: str) -> None:
+    ended = found(db)
+    assert ended.state is SearchState.COMPLETE
+    assert (ended.driver_host, ended.driver_pid, ended.driver_started_at) == (None, None, None)
+
+
+def test_a_new_search_says_who_drives_it(tmp_path: Path) -> None:
+    seen: list[Search] = []
+
+    def look(progress: Progress) -> None:
+        seen.append(found(config(tmp_path).db))
+
+    search(config(tmp_path), listener=look)
+    assert_driven_by_this_process(seen[0])
+    assert_complete(config(tmp_path).db)
+
+
+@pytest.mark.parametrize("later", [-3600.0, 2.0])
+def test_a_pid_that_another_process_was_given_holds_no_search(
+    tmp_path: Path, sleeper: "subprocess.Popen[bytes]", later: float
+) -> None:
+    db = driven_by(sleeper.pid, psutil.Process(sleeper.pid).create_time() + later, tmp_path)
+    seen: list[Search] = []
+    resume("s", db, listener=lambda progress: seen.append(found(db)))
+    assert_driven_by_this_process(seen[0])
+    assert_complete(db)
+    assert sleeper.poll() is None
+
+
+def test_a_living_driver_keeps_its_search(tmp_path: Path, sleeper: "subprocess.Popen[bytes]") -> None:
+    db = driven_by(sleeper.pid, psutil.Process(sleeper.pid).create_time(), tmp_path)
+    before = found(db)
+    with pytest.raises(Conflict, match=f"process {sleeper.pid} on this machine"):
+        resume("s", db)
+    assert found(db) == before
+
+
+@pytest.mark.parametrize("reaped", [False, True])
+def test_a_dead_driver_holds_no_search(tmp_path: Path, sleeper: "subprocess.Popen[bytes]", reaped: bool) -> None:
+    db = driven_by(sleeper.pid, psutil.Process(sleeper.pid).create_time(), tmp_path)
+    sleeper.send_signal(signal.SIGKILL)
+    if reaped:
+        sleeper.wait()
+    else:
+        # Waits for its end and leaves it the zombie that it is when its parent asks for nothing.
+        os.waitid(os.P_PID, sleeper.pid, os.WEXITED | os.WNOWAIT)
+        assert psutil.Process(sleeper.pid).status() == psutil.STATUS_ZOMBIE
+    resume("s", db)
+    assert_complete(db)
