@@ -1,24 +1,20 @@
 """Starts and resumes searches: turns a run configuration into a space, an evaluator, a controller, a session and an executor."""
 
 import json
-import os
 import random
-import socket
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
 from hashlib import sha256
 from itertools import count
 from typing import Any
-
-import psutil
 
 import search_spaces
 from analysis import FIGURES, analyze
 from db.sqlite import database_path
 from db.store import Store
 from db.trial import Search, SearchState
+from nas import driver
 from nas.config import RunConfig
 from nas.controllers import registry
 from nas.controllers.controller import Controller
@@ -27,7 +23,7 @@ from nas.progress import Progress
 from nas.result import SearchResult
 from nas.session import SearchPlan, Session
 from nas.weights import WeightsStore, weights_directory
-from search_spaces.errors import Conflict, UserError
+from search_spaces.errors import UserError
 from search_spaces.space import SearchSpace
 from workers.data import describe
 from workers.task import Evaluator, Executor
@@ -35,9 +31,6 @@ from workers.training import TrainingEvaluator
 
 FEASIBILITY_SAMPLES = 500
 """How many random architectures may break the constraints before they count as impossible."""
-
-SAME_START_SECONDS = 1.0
-"""How far two readings of one process's start may lie apart: they derive from a clock that is being adjusted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +96,9 @@ def search(config: RunConfig, *, listener: Callable[[Progress], None] = lambda p
                 seed=config.seed,
                 budget=config.trials,
                 created_at=time.time(),
-                driver_host=socket.gethostname(),
-                driver_pid=os.getpid(),
-                driver_started_at=_started_at(os.getpid()),
+                driver_host=driver.host(),
+                driver_pid=driver.pid(),
+                driver_started_at=driver.started_at(driver.pid()),
             )
         )
         _drive(prepared, name, store, listener)
@@ -124,8 +117,7 @@ def resume(name: str, db: str, *, listener: Callable[[Progress], None] = lambda 
         if found.state is SearchState.COMPLETE:
             return SearchResult(db, name)
         prepared = prepare(RunConfig.from_json(found.run))
-        _claim(store, found)
-        store.return_to_waiting(name)
+        driver.claim(store, found)
         _drive(prepared, name, store, listener)
     return SearchResult(db, name)
 
@@ -198,42 +190,8 @@ def _drive(prepared: Prepared, name: str, store: Store, listener: Callable[[Prog
         make_executor(prepared).run(session)
         state = SearchState.COMPLETE
     finally:
-        # What was out goes back to waiting, for whoever continues the search.
-        store.return_to_waiting(name)
-        host, pid = socket.gethostname(), os.getpid()
-        store.release_search(name, host=host, pid=pid, started_at=_started_at(pid), state=state)
-
-
-def _claim(store: Store, found: Search) -> None:
-    """Makes this process the driver of a search, unless the one that was is alive."""
-    host, pid = socket.gethostname(), os.getpid()
-    if found.driver_host == host and found.driver_pid != pid and _driver_is_alive(found):
-        raise Conflict(
-            f"search {found.name!r} is being driven by process {found.driver_pid} on this machine; "
-            "wait for it, or end it first"
-        )
-    store.claim_search(found, host=host, pid=pid, started_at=_started_at(pid))
-
-
-def _driver_is_alive(found: Search) -> bool:
-    """Whether the driver of a search on this machine still runs; its pid may be another process's by now."""
-    if found.driver_pid is None or found.driver_started_at is None:
-        return False
-    try:
-        process = psutil.Process(found.driver_pid)
-        # A killed process that its parent has not asked about keeps its pid, and drives nothing.
-        if process.status() == psutil.STATUS_ZOMBIE:
-            return False
-        return abs(process.create_time() - found.driver_started_at) <= SAME_START_SECONDS
-    except (psutil.NoSuchProcess, psutil.AccessDenied):
-        # What may not even be looked at belongs to another user than the driver of a database that this one may write.
-        return False
-
-
-@cache
-def _started_at(pid: int) -> float:
-    """When this process was created, seconds since 1970; read once, for a release must repeat what the claim said."""
-    return psutil.Process(pid).create_time()
+        session.close()
+        driver.release(store, name, state)
 
 
 def _free_name(store: Store, config: RunConfig) -> str:

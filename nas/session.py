@@ -95,8 +95,13 @@ class Session:
         self._finished_before = self._finished
         self._listener(self.progress)
 
+    def close(self) -> None:
+        """Ends the session: what is out waits for whoever continues the search."""
+        self._store.return_to_waiting(self._plan.name)
+
     def _restore(self) -> None:
         name = self._plan.name
+        self._store.return_to_waiting(name)
         observed = self._store.observed(name)
         trials = self._store.trials(name, include_rejected=True)
         for trial in observed:

@@ -147,7 +147,6 @@ def test_interrupted_and_resumed_is_trial_for_trial_the_uninterrupted_search(ben
             break
         except KeyboardInterrupt:
             stops += 1
-            interrupted.store.return_to_waiting("s")
     assert stops == 5
     assert essence(trials) == expected
     assert len(evaluated) == len(set(evaluated)), "a finished trial was run again"
@@ -352,7 +351,6 @@ def test_interruptions_are_no_losses(bench: Bench) -> None:
         session = bench.session()
         task = session.next_task("w")
         assert task is not None
-        bench.store.return_to_waiting("s")
     session.lost(task.number, "killed")
     again = session.next_task("w")
     assert again is not None and again.number == task.number

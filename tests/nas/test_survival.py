@@ -104,6 +104,28 @@ def test_driver_killed_under_ray_loses_and_repeats_no_finished_trial_and_leaves_
 
 
 @pytest.mark.xdist_group("ray")
+def test_a_killed_worker_costs_its_trial_one_attempt_and_the_search_goes_on(tmp_path: Path) -> None:
+    driver = start(tmp_path, *RAY, "--epochs", "6")
+    wait_for_finished(driver, tmp_path, 1)
+    with Store.open(str(tmp_path / "nas.db"), mode="read") as store:
+        victim = next(trial for trial in store.trials("s") if trial.state is TrialState.RUNNING)
+    workers = [process for process in psutil.Process(driver.pid).children(recursive=True) if is_worker(process)]
+    assert len(workers) == 2
+    for worker in workers:
+        worker.kill()
+    finish(driver)
+    after = finished(tmp_path)
+    assert [trial.number for trial in after] == list(range(TRIALS))
+    assert {trial.state for trial in after} == {TrialState.COMPLETE}
+    assert after[victim.number or 0].attempts == 2
+    assert sum(trial.attempts for trial in after) == TRIALS + 2
+
+
+def is_worker(process: psutil.Process) -> bool:
+    return " ".join(process.cmdline()).startswith("ray::_Worker")
+
+
+@pytest.mark.xdist_group("ray")
 def test_ctrl_c_ends_cleanly_and_keeps_what_finished(tmp_path: Path) -> None:
     driver = start(tmp_path, *RAY)
     wait_for_finished(driver, tmp_path, 1)
