@@ -61,12 +61,12 @@ def check_search_name(name: str) -> None:
     """Makes sure that a search can be called this: one line that can be printed, typed and stored.
 
     Raises:
-        UserError: the name is empty, longer than 200 characters, has blanks at an end, or a character that cannot be
-            printed or encoded as UTF-8.
+        UserError: the name is empty, longer than 200 characters, has blanks at an end, a colon (`NAME:best` is what an
+            export is called by), or a character that cannot be printed or encoded as UTF-8.
     """
     # No character without a UTF-8 encoding (a lone surrogate) is printable.
-    if not 1 <= len(name) <= 200 or not name.isprintable() or name != name.strip():
-        raise UserError(f"search name {name!r}: give 1 to 200 printable characters, no blanks at either end")
+    if not 1 <= len(name) <= 200 or not name.isprintable() or name != name.strip() or ":" in name:
+        raise UserError(f"search name {name!r}: give 1 to 200 printable characters, no colon, no blanks at either end")
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,4 +98,7 @@ def make_config(values: Mapping[str, Any]) -> RunConfig:
         key = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
             raise unknown_name("key in the run file", key, RunConfig.model_fields) from None
-        raise UserError(f"{key}: {first['msg'].lower()}, got {first['input']!r}") from None
+        if first["type"] == "tuple_type":
+            raise UserError(f"{key}: give a list, such as [{first['input']!r}]") from None
+        said = str(first["ctx"]["error"]) if first["type"] == "value_error" else first["msg"].lower()
+        raise UserError(f"{key}: {said}, got {first['input']!r}") from None

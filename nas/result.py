@@ -128,7 +128,7 @@ class SearchResult:
     def _row(self, trial: Trial) -> dict[str, Any]:
         """The trial's row with every value that any trial has, so that the names are the same in all rows."""
         row = trial_row(trial)
-        return {**dict.fromkeys(self._value_names), **row}
+        return row | {name: None for name in self._value_names if name not in row}
 
     @cached_property
     def _value_names(self) -> tuple[str, ...]:
@@ -157,10 +157,8 @@ class SearchResult:
 def trial_row(trial: Trial) -> dict[str, Any]:
     """A trial as a flat JSON object; values that are not finite become None, and no value hides a field."""
     values = {name: value if math.isfinite(value) else None for name, value in trial.values.items()}
-    return values | {
-        "number": trial.number,
-        "state": str(trial.state),
-        "key": trial.key,
+    first = {"number": trial.number, "state": str(trial.state), "key": trial.key}
+    return (first | values | first) | {
         "parent": trial.parent,
         "mutation": trial.mutation,
         "attempts": trial.attempts,

@@ -23,6 +23,7 @@ from nas.progress import Progress
 from nas.result import SearchResult
 from nas.session import SearchPlan, Session
 from nas.weights import WeightsStore, weights_directory
+from search_spaces.choices import RandomChooser
 from search_spaces.errors import UserError
 from search_spaces.space import SearchSpace
 from workers.data import describe
@@ -55,7 +56,8 @@ def prepare(config: RunConfig) -> Prepared:
     """Finds every part that a run names.
 
     Raises:
-        UserError: a name is unknown, a setting does not fit, or no architecture seems to keep the constraints.
+        UserError: a name is unknown, a setting does not fit, the evaluator cannot measure what the space makes, or no
+            architecture seems to keep the constraints.
     """
     data = describe(config.data)
     _refuse_reserved("space_settings", config.space_settings, _SET_FOR_SPACE)
@@ -66,10 +68,13 @@ def prepare(config: RunConfig) -> Prepared:
     objectives = tuple(parse_objective(text, (*evaluator.metrics, *FIGURES)) for text in config.objectives)
     names = [objective.name for objective in objectives]
     if len(set(names)) != len(names):
-        raise UserError(f"objectives: {', '.join(names)} names one twice; give each once")
+        twice = next(name for name in names if names.count(name) > 1)
+        raise UserError(f"objectives: {twice} is named twice; give it once")
     constraints = tuple(parse_constraint(text, FIGURES) for text in config.constraints)
     controller = _make_controller(config, space, objectives)
     prepared = Prepared(config, space, evaluator, objectives, constraints, controller)
+    # A sample with its decisions recorded also shows mistakes in a space of one's own.
+    evaluator.check(space.elaborate(RandomChooser(rng=random.Random(config.seed))).architecture)
     _check_feasible(prepared)
     return prepared
 

@@ -27,7 +27,7 @@ from search_spaces.errors import UserError
 from workers.task import EvaluationTask, Outcome
 
 MAX_ATTEMPTS = 3
-"""How often a trial is handed out before the death of its worker counts as its failure."""
+"""How many attempts a trial has: with so many of its workers dead it has failed."""
 
 MAX_REJECTIONS = 1_000
 """How many proposals in a row may break the constraints before the search gives up."""

@@ -272,7 +272,8 @@ class Recorder(Chooser):
         self._decisions: dict[str, Decision] = {}
 
     def decide(self, domain: Domain) -> Value:
-        assert domain.name not in self._decisions, f"the space asks {domain.name!r} twice"
+        if domain.name in self._decisions:
+            raise UserError(f"the space asks {domain.name!r} twice; give every question a name of its own")
         value = self._chooser.decide(domain)
         self._decisions[domain.name] = Decision(domain, value)
         return value

@@ -1,10 +1,11 @@
 """Finds what can be plugged in by its name: our own, and what other packages offer by entry points.
 
-Both are references of the form `module:attribute`. What they lead to is imported only when it is loaded, so listing
+Both are references of the form `module:attribute`, and such a reference serves as a name itself. What they lead to is imported only when it is loaded, so listing
 names needs none of the libraries behind them, and a package that is broken harms nobody who does not ask for it.
 """
 
 import ast
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -89,6 +90,11 @@ class Plugins(Generic[T]):
         # Looking through the installed packages takes long and is not needed for what is our own.
         if name in self.built_in:
             return EntryPoint(name, self.built_in[name], self.group)
+        if ":" in name:
+            # A reference to the user's own file, as `python` would find it from the working directory.
+            if str(Path.cwd()) not in sys.path:
+                sys.path.insert(0, str(Path.cwd()))
+            return EntryPoint(name, name, self.group)
         offered = self._offered()
         if name not in offered:
             raise unknown_name(self.kind, name, {*self.built_in, *offered})

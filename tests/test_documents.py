@@ -1,13 +1,15 @@
 """What the documents say runs: their Python runs, their commands exist, and the example is what the demo uses."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
 
 import search_spaces
 from nas.cli.app import app
-from nas.config import make_config, read_run_file
+from nas.config import RunConfig, make_config, read_run_file
+from nas.run import prepare
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
@@ -33,6 +35,18 @@ def test_python_in_the_documents_runs(code: str, tmp_path: Path, monkeypatch: py
         if isinstance(value, type) and issubclass(value, search_spaces.SearchSpace) and value.__module__ == "documents":
             space = value()
             assert space.count() == sum(1 for _ in space.enumerate())
+
+
+def test_run_files_in_the_documents_are_valid() -> None:
+    blocks = re.findall(r"```toml\n(.*?)```", (ROOT / "docs" / "run-files.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert blocks
+    for block in blocks:
+        prepare(make_config(tomllib.loads(block)))
+
+
+def test_every_key_of_a_run_file_is_documented() -> None:
+    table = (ROOT / "docs" / "run-files.md").read_text(encoding="utf-8")
+    assert sorted(re.findall(r"^\| `(\w+)`", table, re.MULTILINE)) == sorted(RunConfig.model_fields)
 
 
 def test_commands_in_the_documents_exist() -> None:

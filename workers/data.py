@@ -51,6 +51,8 @@ class DataSet:
     train: Part
     validation: Part
     background: float
+    preprocessing: str
+    """How raw images became these, as a Python expression of `images`."""
     fingerprint: str
 
 
@@ -120,7 +122,7 @@ def _digits() -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     from sklearn.datasets import load_digits
 
     digits: Any = load_digits()
-    return digits.images[:, None].astype(np.float32) / 16, digits.target.astype(np.int64)
+    return digits.images[:, None].astype(np.float32) / SCALES["digits"], digits.target.astype(np.int64)
 
 
 Reader = Callable[[], tuple[NDArray[np.float32], NDArray[np.int64]]]
@@ -129,6 +131,10 @@ Reader = Callable[[], tuple[NDArray[np.float32], NDArray[np.int64]]]
 _SOURCES: dict[str, tuple[DataDescription, Reader]] = {
     "digits": (DataDescription("digits", (1, 8, 8), 10, split=1), _digits),
 }
+
+
+SCALES = {"digits": 16}
+"""The raw value of a full pixel; `Reader` gives images divided by it."""
 
 
 def _source(name: str) -> tuple[DataDescription, Reader]:
@@ -158,6 +164,7 @@ def _load(name: str) -> tuple[DataSet, Part]:
         part(split.train),
         part(split.validation),
         background=float(-mean / deviation),
+        preprocessing=f"(images / {SCALES[name]} - {float(mean):.8g}) / {float(deviation):.8g}",
         fingerprint=digest.hexdigest(),
     )
     return data, part(split.test)

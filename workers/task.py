@@ -62,6 +62,14 @@ class Evaluator(Protocol):
         """Evaluator, data and recipe, as canonical JSON text."""
         ...
 
+    def check(self, architecture: Architecture) -> None:
+        """Refuses an architecture that this evaluator cannot measure.
+
+        Raises:
+            UserError: saying what does not fit.
+        """
+        ...
+
     def evaluate(self, task: EvaluationTask) -> Generator[Measurement, None, Evaluation]:
         """Measures the architecture of `task`."""
         ...

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from db.trial import Measurement
 from search_spaces.architecture import Architecture
 from search_spaces.errors import UserError
-from workers.data import DataDescription, describe, load_data
+from workers.data import describe, load_data
 from workers.recipe import Recipe
 from workers.task import Diverged, Evaluation, EvaluationTask
 
@@ -56,12 +56,25 @@ class TrainingEvaluator:
         }
         return json.dumps(content, sort_keys=True, separators=(",", ":"))
 
+    def check(self, architecture: Architecture) -> None:
+        description = describe(self.data)
+        if architecture.input_shapes != (description.input_shape,):
+            raise UserError(
+                f"the architecture reads images of {architecture.input_shapes}, the data {description.name!r} are "
+                f"{description.input_shape}; load the space with input_shape={description.input_shape}"
+            )
+        if architecture.output_shapes != ((description.classes,),):
+            raise UserError(
+                f"the architecture gives {architecture.output_shapes}, the data {description.name!r} need "
+                f"{description.classes} numbers, one for each class; load the space with classes={description.classes}"
+            )
+
     def evaluate(self, task: EvaluationTask) -> Generator[Measurement, None, Evaluation]:
         from workers.trainer import TorchState, Training, best_device
 
         if task.epochs < 1:
             raise UserError(f"epochs must be at least 1, got {task.epochs}")
-        _check_fit(task.architecture, describe(self.data))
+        self.check(task.architecture)
         data = load_data(self.data)
         device = best_device()
         state = TorchState(task.seed, device)
@@ -98,16 +111,3 @@ def _to_bytes(weights: dict[str, "Tensor"]) -> bytes:
 
     document: bytes = save({name: tensor.contiguous() for name, tensor in weights.items()})
     return document
-
-
-def _check_fit(architecture: Architecture, description: DataDescription) -> None:
-    if architecture.input_shapes != (description.input_shape,):
-        raise UserError(
-            f"the architecture reads images of {architecture.input_shapes}, the data {description.name!r} are "
-            f"{description.input_shape}; load the space with input_shape={description.input_shape}"
-        )
-    if architecture.output_shapes != ((description.classes,),):
-        raise UserError(
-            f"the architecture gives {architecture.output_shapes}, the data {description.name!r} need "
-            f"{description.classes} numbers, one for each class; load the space with classes={description.classes}"
-        )

@@ -32,6 +32,8 @@ def export(
         rows.append(("validation accuracy in the search", handed.val_accuracy))
     if handed.test_accuracy is not None:
         rows.append((f"test accuracy on {handed.test_images} held-out {handed.data}", handed.test_accuracy))
+    if handed.preprocessing is not None:
+        rows.append(("reads", handed.preprocessing))
     rows.append(("database", str(Path(db).resolve())))
     rows.extend(("exported", str(path)) for path in handed.files)
     stdout().print(make_table("Exported model", ("what", "value"), rows))

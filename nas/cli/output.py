@@ -46,14 +46,15 @@ def make_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[objec
 
 
 def cell_text(value: object) -> str:
-    """A value as people read it: thousands separated, four significant digits of a fraction, a dash for none."""
+    """A value as people read it: thousands separated, four digits of a fraction, a dash for none."""
     if value is None:
         return "–"
     if isinstance(value, bool) or not isinstance(value, int | float):
         return str(value)
     if isinstance(value, int) or abs(value) >= 10_000:
         return f"{value:,}"
-    text = f"{value:.4g}"
+    # Accuracies, the most frequent ones, line up.
+    text = f"{value:.4f}" if abs(value) <= 1 else f"{value:.4g}"
     return f"{text}.0" if text.lstrip("-").isdigit() else text
 
 

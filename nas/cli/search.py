@@ -1,7 +1,9 @@
 """`nas search` and `nas resume`: run a search, show how it goes, end with the leaderboard and the Pareto front."""
 
+import signal
 from pathlib import Path
 from shlex import quote
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -21,21 +23,28 @@ DRY_RUN_SAMPLES = 3
 
 def search(
     file: Annotated[Path | None, typer.Argument(metavar="[FILE.toml]", help="A run file; flags override it.")] = None,
-    space: Annotated[str | None, typer.Option(help="The search space; see: nas spaces.")] = None,
-    data: Annotated[str | None, typer.Option(help="The data set to train on: digits.")] = None,
-    controller: Annotated[str | None, typer.Option(help="Who proposes; see: nas controllers.")] = None,
-    trials: Annotated[int | None, typer.Option(help="How many architectures to try.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Epochs of training for each.")] = None,
-    seed: Annotated[int | None, typer.Option(help="The seed of the search.")] = None,
-    workers: Annotated[int | None, typer.Option(help="How many are trained at once (ray).")] = None,
-    executor: Annotated[str | None, typer.Option(help="serial: in this process; ray: in worker processes.")] = None,
+    space: Annotated[
+        str | None, typer.Option(help="The search space (cellular); see: nas spaces. Your own: module:attribute.")
+    ] = None,
+    data: Annotated[str | None, typer.Option(help="The data set to train on (digits, the only one yet).")] = None,
+    controller: Annotated[str | None, typer.Option(help="Who proposes (reinforce); see: nas controllers.")] = None,
+    trials: Annotated[int | None, typer.Option(help="How many architectures to try (30).")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs of training for each (20).")] = None,
+    seed: Annotated[int | None, typer.Option(help="The seed of the search (0).")] = None,
+    workers: Annotated[int | None, typer.Option(help="How many are trained at once under ray (2).")] = None,
+    executor: Annotated[
+        str | None, typer.Option(help="ray: in worker processes (the default); serial: in this process.")
+    ] = None,
     objective: Annotated[
-        list[str] | None, typer.Option(metavar="NAME[:max|min]", help="What to optimise; may be given several times.")
+        list[str] | None,
+        typer.Option(metavar="NAME[:max|min]", help="What to optimise (val_accuracy:max); may be given several times."),
     ] = None,
     constraint: Annotated[
         list[str] | None, typer.Option(metavar="TEXT", help='A hard bound, such as "macs<=50e6"; several are allowed.')
     ] = None,
-    db: Annotated[str | None, typer.Option(metavar="URL", help="The database: a path or sqlite:///path.")] = None,
+    db: Annotated[
+        str | None, typer.Option(metavar="URL", help="The database (nas.db): a path or sqlite:///path.")
+    ] = None,
     name: Annotated[str | None, typer.Option(help="What to call the search.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the run and three samples; start nothing.")] = False,
     as_json: JsonFlag = False,
@@ -83,6 +92,7 @@ def _run(start: "Callable[[Callable[[Progress], None]], SearchResult]", *, as_js
     from nas.cli.progress import ProgressDisplay
 
     display = ProgressDisplay(stderr())
+    signal.signal(signal.SIGINT, _interrupt_once)
     try:
         with display:
             result = start(display.update)
@@ -94,10 +104,18 @@ def _run(start: "Callable[[Callable[[Progress], None]], SearchResult]", *, as_js
                 soft_wrap=True,
             )
         raise
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if as_json:
         write_json(result.to_dict())
     else:
         show_leaderboard(result)
+
+
+def _interrupt_once(number: int, frame: FrameType | None) -> None:
+    """Interrupts the search, and lets it clean up without being interrupted at that."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def show_leaderboard(result: "SearchResult") -> None:
@@ -106,7 +124,8 @@ def show_leaderboard(result: "SearchResult") -> None:
 
     console = stdout()
     best = result.leaderboard()[:LEADERBOARD_ROWS]
-    console.print(trial_table(f"Leaderboard of {result.name}", best, result))
+    shown = f" (best {len(best)} of {len(result.complete)})" if len(best) < len(result.complete) else ""
+    console.print(trial_table(f"Leaderboard of {result.name}{shown}", best, result))
     if len(result.objectives) > 1:
         names = ", ".join(str(objective) for objective in result.objectives)
         console.print()

@@ -31,6 +31,8 @@ class HandedOver:
     test_accuracy: float | None = None
     """Of the exported `model.py` with the exported weights, on images that no search has seen."""
     test_images: int | None = None
+    preprocessing: str | None = None
+    """How raw images become what the model reads, as a Python expression of `images`."""
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form."""
@@ -44,6 +46,7 @@ class HandedOver:
             "val_accuracy": self.val_accuracy,
             "test_accuracy": self.test_accuracy,
             "test_images": self.test_images,
+            "preprocessing": self.preprocessing,
         }
 
 
@@ -88,6 +91,7 @@ def hand_over(target: str, *, db: str, formats: tuple[str, ...], out: Path) -> H
         val_accuracy=trial.values.get("val_accuracy"),
         test_accuracy=clean_accuracy(out, test.images, test.labels) if "python" in formats else None,
         test_images=len(test),
+        preprocessing=load_data(trial.data).preprocessing,
     )
 
 
@@ -116,4 +120,5 @@ def _notes(report: Report, search: str | None, trial: Trial | None) -> tuple[str
             f"Trained for {trial.fidelity} epochs on {trial.data} by trial {trial.number} of the search {search}; "
             f"validation accuracy {trial.values.get('val_accuracy', float('nan')):.4f}."
         )
+        notes.append(f"It reads float32 images, from raw ones by: {load_data(trial.data).preprocessing}.")
     return tuple(notes)

@@ -1,5 +1,6 @@
 """The command line: what each command prints, and what bad input gets."""
 
+import importlib.util
 import json
 import random
 import shutil
@@ -12,13 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from sklearn.datasets import load_digits
 
 import search_spaces
 from analysis import analyze
 from db.store import Store
 from nas.cli import main
 from tests.permissions import unprivileged
-from workers.data import load_test
+from workers.data import load_test, split_indices
 
 SEARCH = [
     *("search", "--executor", "serial", "--trials", "3", "--epochs", "1", "--controller", "evolution", "--seed", "5"),
@@ -143,6 +146,16 @@ def test_the_best_is_exported_and_measured(run: Run, database: Path, tmp_path: P
     assert all(Path(file).is_file() for file in document["files"])
     assert document["test_images"] == len(load_test("digits"))
     assert 0.0 < document["test_accuracy"] <= 1.0
+    spec = importlib.util.spec_from_file_location("model", "model/model.py")
+    assert spec is not None and spec.loader is not None
+    model = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(model)
+    assert document["preprocessing"] in " ".join(str(model.__doc__).split())
+    digits = load_digits()
+    images = eval(document["preprocessing"], {"images": torch.tensor(digits.images, dtype=torch.float32)[:, None]})
+    test = split_indices(digits.target, salt="digits split 1").test
+    labels = model.load("model/weights.safetensors")(images[test]).argmax(1).numpy()
+    assert (labels == digits.target[test]).mean() == pytest.approx(document["test_accuracy"])
     again = run("export", "done:best", "--db", str(database), "--out", "model")
     assert again.code == 4
     assert again.err.count("\n") == 1 and "not empty" in again.err
@@ -221,6 +234,8 @@ BAD_INPUT = {
     "more trials than can be counted": (["search", "--trials", "99999999999999999999"], 2, "trials"),
     "more epochs than can be counted": (["search", "--epochs", "99999999999999999999"], 2, "epochs"),
     "a name with blanks": (["search", "--name", " x"], 2, "name"),
+    "a name that looks like an export": (["search", "--name", "a:b"], 2, "colon"),
+    "a space in no module": (["search", "--space", "absent_module:Space"], 2, "absent_module"),
     "an empty name": (["search", "--name", ""], 2, "name"),
     "a database that is no text": (["search", "--db", "\udcff.db"], 2, "db"),
     "unknown executor": (["search", "--executor", "slurm"], 2, "executor"),

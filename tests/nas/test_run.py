@@ -1,5 +1,6 @@
 """What a run file sets for its space and its controller is refused before anything is written, if it cannot work."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -58,3 +59,56 @@ def test_settings_that_work_are_taken() -> None:
     )
     prepared = prepare(config)
     assert prepared.space.deepest == 1
+
+
+OWN_SPACE = '''
+from search_spaces import Architecture, SearchSpace
+from search_spaces.builder import GraphBuilder
+from search_spaces.ops import Flatten, Linear
+
+
+class Own(SearchSpace):
+    """A space of one's own."""
+
+    name = "own"
+
+    def __init__(self, *, input_shape=(1, 8, 8), classes=10, outputs=0, questions=("width",)):
+        self.input_shape, self.outputs, self.questions = input_shape, outputs or classes, questions
+
+    def build(self, choose):
+        builder = GraphBuilder()
+        value = builder.add("flatten", Flatten(), builder.input())
+        for question in self.questions:
+            value = builder.add("hidden", Linear(choose.one_of(question, (4, 8))), value)
+        return Architecture(builder.graph(builder.add("linear", Linear(self.outputs), value)), (self.input_shape,))
+'''
+
+
+@pytest.mark.parametrize(
+    ("settings", "code", "says"),
+    [
+        ("", 0, ""),
+        ("outputs = 6", 2, "6"),
+        ('questions = ["width", "width"]', 2, "asks 'width' twice"),
+    ],
+)
+def test_a_space_of_ones_own_is_searched_by_its_reference(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    settings: str,
+    code: int,
+    says: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.delitem(sys.modules, "own_space", raising=False)
+    (tmp_path / "own_space.py").write_text(OWN_SPACE)
+    (tmp_path / "run.toml").write_text(f'space = "own_space:Own"\n[space_settings]\n{settings}\n')
+    flags = ("--executor", "serial", "--trials", "1", "--epochs", "1", "--controller", "random")
+    assert main(["search", "run.toml", *flags]) == code
+    said = capsys.readouterr().err
+    assert says in said
+    assert (tmp_path / "nas.db").exists() == (code == 0)
+    if code:
+        assert said.startswith("nas: ") and said.count("\n") == 1
