@@ -7,8 +7,9 @@ Conventions: a MAC is one multiplication with its addition, counted in convoluti
 their biases (as torch's `FlopCounterMode` does, which reports twice as many FLOPs); `FLOPS_PER_MAC` is the only place
 that says so. `fvcore_extra` is what fvcore's `FlopCountAnalysis` adds to the MACs of a network in evaluation mode
 (fvcore/nn/jit_handles.py and flop_count.py): for each element 2 in a batch norm and 5 in a layer norm (1 and 4 where
-they are not affine), 1 for each input element of a global average over two axes. It knows no handler for global
-averages over one axis, nor for any maximum, sum or activation, and counts them as 0.
+they are not affine), 1 for each input element of a global average over two axes. It counts 1 for
+each element that is upsampled over two axes, 4 where it is blended. It knows no handler for global averages or
+upsampling over one axis, nor for any maximum, sum, product, activation or local response norm, and counts them as 0.
 """
 
 from collections.abc import Callable, Iterable
@@ -19,25 +20,30 @@ from search_spaces.ops import (
     Activation,
     Add,
     BatchNorm,
+    ChannelShuffle,
     Concat,
     Conv,
     Dropout,
+    Embedding,
     Flatten,
     GlobalPool,
     Identity,
     Input,
     LayerNorm,
     Linear,
+    LocalResponseNorm,
+    Multiply,
     Operation,
     Pool,
     Shape,
+    Upsample,
     Zero,
 )
 
 FLOPS_PER_MAC = 2
 BYTES_PER_FLOAT = 4
 BYTES_PER_COUNTER = 8
-"""Batch norm counts its batches in one int64."""
+"""An int64: what batch norm counts its batches in, and what an embedding looks up."""
 
 
 class Cost(NamedTuple):
@@ -72,6 +78,15 @@ def _linear(linear: Linear, input_shape: Shape, output_shape: Shape) -> Cost:
     return Cost(params=weights + (linear.out_features if linear.bias else 0), macs=weights)
 
 
+def _embedding(embedding: Embedding, input_shape: Shape, output_shape: Shape) -> Cost:
+    return Cost(params=embedding.rows * embedding.features)
+
+
+def _upsample(upsample: Upsample, input_shape: Shape, output_shape: Shape) -> Cost:
+    each = 0 if len(input_shape) == 2 else 4 if upsample.kind == "bilinear" else 1
+    return Cost(fvcore_extra=each * prod(output_shape))
+
+
 def _batch_norm(norm: BatchNorm, input_shape: Shape, output_shape: Shape) -> Cost:
     channels = input_shape[0]
     return Cost(
@@ -99,13 +114,18 @@ COST_RULES: dict[type[Operation], CostRule] = {
     Conv: _conv,
     Pool: _nothing,
     GlobalPool: _global_pool,
+    Upsample: _upsample,
     Linear: _linear,
+    Embedding: _embedding,
     BatchNorm: _batch_norm,
     LayerNorm: _layer_norm,
+    LocalResponseNorm: _nothing,
     Activation: _nothing,
     Dropout: _nothing,
     Flatten: _nothing,
+    ChannelShuffle: _nothing,
     Add: _nothing,
+    Multiply: _nothing,
     Concat: _nothing,
 }
 

@@ -4,33 +4,40 @@ The model: operations run in the order of the nodes, one at a time. A value live
 the last one that reads it; outputs live to the end. The inputs of a cell live as long as the cell runs, whatever it
 does with them, because the frame that called it holds them; for the same reason the network's own input always lives.
 Views take no memory: `Identity`, `Flatten` and `Dropout` (in evaluation mode) give the storage of their input again.
-A sum of three or more adds one input after the other, so it holds a partial sum besides its result, and a convolution
-with uneven padding holds a padded copy of its input. Everything is float32 and for a batch of 1. What a kernel
+A sum of three or more adds one input after the other, so it holds a partial sum besides its result, as does a product,
+and a convolution with uneven padding, or padding that is not zeros, holds a padded copy of its input. A local response
+norm holds up to three values of the size of its input, an embedding its numbers as 8-byte integers. Everything is float32 and for a batch of 1. What a kernel
 allocates for itself (the columns of a matrix product, the indices of a maximum) is not counted, nor what an allocator
 rounds up.
 """
 
 from collections.abc import Callable, Sequence
+from math import prod
 from typing import Any, NamedTuple
 
-from analysis.cost import tensor_bytes
+from analysis.cost import BYTES_PER_COUNTER, tensor_bytes
 from search_spaces.graph import Graph
 from search_spaces.ops import (
     Activation,
     Add,
     BatchNorm,
+    ChannelShuffle,
     Concat,
     Conv,
     Dropout,
+    Embedding,
     Flatten,
     GlobalPool,
     Identity,
     Input,
     LayerNorm,
     Linear,
+    LocalResponseNorm,
+    Multiply,
     Operation,
     Pool,
     Shape,
+    Upsample,
     Zero,
 )
 
@@ -69,9 +76,39 @@ def _add(add: Add, input_shapes: tuple[Shape, ...], output_shape: Shape) -> Stor
     return Storage(size if len(input_shapes) == 2 else 2 * size, size, None)
 
 
+def _multiply(multiply: Multiply, input_shapes: tuple[Shape, ...], output_shape: Shape) -> Storage:
+    live = peak = 0
+    product = input_shapes[0]
+    for shape in input_shapes[1:]:
+        product = max(product, shape, key=prod)
+        size = tensor_bytes(product)
+        peak = max(peak, live + size)
+        live = size
+    return Storage(peak, live, None)
+
+
+def _local_response_norm(norm: LocalResponseNorm, input_shapes: tuple[Shape, ...], output_shape: Shape) -> Storage:
+    size = tensor_bytes(output_shape)
+    channels, *lengths = output_shape
+    padded = tensor_bytes((channels + norm.size - 1, *lengths))
+    # The squares and their padded copy; later the mean, its multiple, and that plus k.
+    return Storage(max(size + padded, 3 * size), size, None)
+
+
+def _channel_shuffle(shuffle: ChannelShuffle, input_shapes: tuple[Shape, ...], output_shape: Shape) -> Storage:
+    if shuffle.groups in (1, output_shape[0]):
+        return _view(shuffle, input_shapes, output_shape)
+    return _new(shuffle, input_shapes, output_shape)
+
+
+def _embedding(embedding: Embedding, input_shapes: tuple[Shape, ...], output_shape: Shape) -> Storage:
+    size = tensor_bytes(output_shape)
+    return Storage(size + BYTES_PER_COUNTER * prod(input_shapes[0]), size, None)
+
+
 def _conv(conv: Conv, input_shapes: tuple[Shape, ...], output_shape: Shape) -> Storage:
     size = tensor_bytes(output_shape)
-    if all(before == after for before, after in conv.padding):
+    if conv.padding_mode == "zeros" and all(before == after for before, after in conv.padding):
         return Storage(size, size, None)
     channels, *lengths = input_shapes[0]
     padded = [length + before + after for length, (before, after) in zip(lengths, conv.padding, strict=True)]
@@ -85,13 +122,18 @@ STORAGE_RULES: dict[type[Operation], StorageRule] = {
     Conv: _conv,
     Pool: _new,
     GlobalPool: _new,
+    Upsample: _new,
     Linear: _new,
+    Embedding: _embedding,
     BatchNorm: _new,
     LayerNorm: _new,
+    LocalResponseNorm: _local_response_norm,
     Activation: _new,
     Dropout: _view,
     Flatten: _view,
+    ChannelShuffle: _channel_shuffle,
     Add: _add,
+    Multiply: _multiply,
     Concat: _new,
 }
 

@@ -6,8 +6,13 @@ whole input can be told from one that sees just all of it. They compose through 
 and its windows are applied wherever it stands), and branches that join are united: the lowest low, the highest high,
 so that uneven padding and branches are exact. What is global (`GlobalPool`, and `Flatten`, behind which positions are
 no longer told apart) sees the union of the windows of all positions and has stride 0, as has everything behind it.
-`Zero` sees nothing, which is None. Where branches of different strides join, no affine window is exact; the smallest
-with the larger stride that holds both at every position is taken.
+`Zero` sees nothing, which is None. A product sees what any of its factors sees, also where another is zero. Where branches of different strides join, no affine window is exact; the smallest
+with the larger stride that holds both at every position is taken, or with stride 0 where one of them is global, as the
+gate of squeeze-and-excitation is.
+
+Behind an upsampling strides and ends may be fractions: positions differ in how many input positions they see, and the
+window holds those of each; its size is the most that any sees. Padding that is not zeros is taken as outside of the
+input, so windows are those of positions away from the border; `seen_box` knows what it mirrors or repeats.
 
 `seen_box` is exact where windows are not: at borders, between the steps of a stride and the taps of a dilation. It
 equals the bounding box of the gradient of the position with respect to the input, for weights that are all positive.
@@ -16,8 +21,10 @@ References:
     Araujo, Norris, Sim: Computing receptive fields of convolutional neural networks. Distill, 2019.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from fractions import Fraction
 from functools import lru_cache
+from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from search_spaces.architecture import Architecture
@@ -27,18 +34,23 @@ from search_spaces.ops import (
     Activation,
     Add,
     BatchNorm,
+    ChannelShuffle,
     Concat,
     Conv,
     Dropout,
+    Embedding,
     Flatten,
     GlobalPool,
     Identity,
     Input,
     LayerNorm,
     Linear,
+    LocalResponseNorm,
+    Multiply,
     Operation,
     Pool,
     Shape,
+    Upsample,
     Zero,
 )
 
@@ -51,23 +63,23 @@ if TYPE_CHECKING:
 class Window(NamedTuple):
     """What the positions of one axis see: position `i` sees `stride * i + low` to `stride * i + high`."""
 
-    stride: int
-    low: int
-    high: int
+    stride: int | Fraction
+    low: int | Fraction
+    high: int | Fraction
 
     @property
     def size(self) -> int:
-        """How many input positions one position sees, holes between them included."""
-        return self.high - self.low + 1
+        """How many input positions one position sees at most, holes between them included."""
+        return int(self.high - self.low) + 1
 
     @property
     def centre(self) -> float:
         """The middle of what position 0 sees."""
-        return (self.low + self.high) / 2
+        return float((self.low + self.high) / 2)
 
 
 Field = tuple[Window, ...]
-"""One window for each spatial axis of what is seen; empty if that is a vector."""
+"""One window for each spatial axis of what is seen; empty if that is a vector, unless an embedding makes positions of it."""
 
 
 class Taps(NamedTuple):
@@ -77,15 +89,61 @@ class Taps(NamedTuple):
     stride: int
     before: int
     dilation: int
+    padding_mode: str = "zeros"
 
     @property
     def window(self) -> Window:
         """From the first tap to the last."""
         return Window(self.stride, -self.before, self.dilation * (self.kernel - 1) - self.before)
 
+    def positions(self, output: int, length: int) -> Iterator[int]:
+        """The positions of an input of this length that an output position reads."""
+        first = self.stride * output - self.before
+        for position in range(first, first + self.dilation * self.kernel, self.dilation):
+            match self.padding_mode:
+                case "reflect":
+                    yield length - 1 - abs(length - 1 - abs(position))
+                case "replicate":
+                    yield min(max(position, 0), length - 1)
+                case "circular":
+                    yield position % length
+                case _ if 0 <= position < length:
+                    yield position
 
-TapsRule = Callable[[Any, Shape], tuple[Taps, ...] | None]
-"""From an operation and the shape of its first input to its taps: none at all if each position reads itself alone,
+
+class Stretch(NamedTuple):
+    """Which inputs one axis of an upsampling reads: the nearest, or those between which it `blends`."""
+
+    factor: int
+    blends: bool
+
+    @property
+    def window(self) -> Window:
+        """From the first to the last that any output reads, relative to its own place."""
+        stride = Fraction(1, self.factor)
+        if not self.blends:
+            return Window(stride, stride - 1, 0)
+        # The place of an output lies between two inputs, in odd stretches sometimes on one: never nearer than `gap`.
+        gap = stride if self.factor % 2 else stride / 2
+        place = (stride - 1) / 2
+        return Window(stride, place - 1 + gap, place + 1 - gap)
+
+    def positions(self, output: int, length: int) -> Iterator[int]:
+        """The positions of an input of this length that an output position reads."""
+        if not self.blends:
+            yield output // self.factor
+            return
+        place = max(Fraction(2 * output + 1, 2 * self.factor) - Fraction(1, 2), Fraction(0))
+        first, rest = divmod(place, 1)
+        yield first
+        if rest:
+            yield min(first + 1, length - 1)
+
+
+AxisTaps = Taps | Stretch
+
+TapsRule = Callable[[Any, Shape], tuple[AxisTaps, ...] | None]
+"""From an operation and the shape of one of its inputs to its taps on that: none at all if each position reads itself alone,
 None if nothing is read."""
 
 
@@ -103,11 +161,24 @@ def _nothing(operation: Operation, shape: Shape) -> None:
 
 def _conv(conv: Conv, shape: Shape) -> tuple[Taps, ...]:
     befores = (before for before, _ in conv.padding)
-    return tuple(map(Taps, conv.kernel, conv.stride, befores, conv.dilation))
+    return tuple(map(Taps, conv.kernel, conv.stride, befores, conv.dilation, (conv.padding_mode,) * len(conv.kernel)))
 
 
 def _pool(pool: Pool, shape: Shape) -> tuple[Taps, ...]:
     return tuple(map(Taps, pool.kernel, pool.stride, pool.padding, (1,) * len(pool.kernel)))
+
+
+def _upsample(upsample: Upsample, shape: Shape) -> tuple[Stretch, ...]:
+    return (Stretch(upsample.factor, upsample.kind == "bilinear"),) * (len(shape) - 1)
+
+
+def _multiply(multiply: Multiply, shape: Shape) -> tuple[Taps, ...]:
+    is_gate = len(shape) > 1 and prod(shape[1:]) == 1
+    return (Taps(1, 0, 0, 1),) * (len(shape) - 1) if is_gate else ()
+
+
+def _embedding(embedding: Embedding, shape: Shape) -> tuple[Taps, ...]:
+    return (Taps(1, 1, 0, 1),)
 
 
 TAPS_RULES: dict[type[Operation], TapsRule] = {
@@ -117,13 +188,18 @@ TAPS_RULES: dict[type[Operation], TapsRule] = {
     Conv: _conv,
     Pool: _pool,
     GlobalPool: _all_of_it,
+    Upsample: _upsample,
     Linear: _each_its_own,
+    Embedding: _embedding,
     BatchNorm: _each_its_own,
     LayerNorm: _each_its_own,
+    LocalResponseNorm: _each_its_own,
     Activation: _each_its_own,
     Dropout: _each_its_own,
     Flatten: _all_of_it,
+    ChannelShuffle: _each_its_own,
     Add: _each_its_own,
+    Multiply: _multiply,
     Concat: _each_its_own,
 }
 """Linear reads a vector, whose features are not positions."""
@@ -141,7 +217,7 @@ ITSELF = Path(0, ())
 
 
 def operation_path(operation: Operation, input_shape: Shape, *, depth: int) -> Path | None:
-    """The path through one operation that is not a cell, from any of its inputs; None if nothing passes."""
+    """The path through one operation that is not a cell, from an input of this shape; None if nothing passes."""
     taps = TAPS_RULES[type(operation)](operation, input_shape)
     return None if taps is None else Path(depth, tuple(tap.window for tap in taps))
 
@@ -158,6 +234,9 @@ def compose(before: Path, step: Path) -> Path:
     depth = before.depth + step.depth
     if not step.field:
         return Path(depth, before.field)
+    if len(before.field) != len(step.field):
+        # An embedding of a vector: its elements become positions, unless a Flatten has joined them all before.
+        return Path(depth, before.field or step.field)
     return Path(
         depth,
         tuple(
@@ -171,13 +250,23 @@ def compose(before: Path, step: Path) -> Path:
 def unite(paths: tuple[Path, ...], shape: Shape) -> Path:
     """The path of a value of this shape at which several paths join: the deepest, and all that any of them sees."""
     fields = [path.field for path in paths]
-    lengths = shape[1:] or (1,) * len(fields[0])
+    depth = max(path.depth for path in paths)
+    axes = len(fields[0])
+    if any(len(field) != axes for field in fields):
+        # One branch reads the positions of a vector, another all of it: what joins is no longer told apart.
+        return Path(depth, ())
+    lengths = shape[1:] if len(shape) == axes + 1 else (1,) * axes
     united = []
     for length, windows in zip(lengths, zip(*fields, strict=True), strict=True):
-        stride = max(window.stride for window in windows)
-        low = min(window.low - (stride - window.stride) * (length - 1) for window in windows)
-        united.append(Window(stride, low, max(window.high for window in windows)))
-    return Path(max(path.depth for path in paths), tuple(united))
+        stride = 0 if any(window.stride == 0 for window in windows) else max(window.stride for window in windows)
+        united.append(
+            Window(
+                stride,
+                min(window.low + min(0, (window.stride - stride) * (length - 1)) for window in windows),
+                max(window.high + max(0, (window.stride - stride) * (length - 1)) for window in windows),
+            )
+        )
+    return Path(depth, tuple(united))
 
 
 def node_paths(
@@ -241,17 +330,18 @@ def seen_box(
         current = graph.nodes[index]
         if index not in masks or not current.inputs:
             continue
-        shape = shapes[current.inputs[0]]
-        taps = TAPS_RULES[type(current.operation)](current.operation, shape)
-        if taps is None:
-            continue
-        mask = _read_by(masks.pop(index), taps, shape[1:])
+        mask = masks.pop(index)
         for source in current.inputs:
-            masks[source] = masks[source] | mask if source in masks else mask
+            taps = TAPS_RULES[type(current.operation)](current.operation, shapes[source])
+            if taps is None:
+                continue
+            # A vector that is read by position, by an embedding, has its elements as positions.
+            read = _read_by(mask, taps, shapes[source][1:] or shapes[source])
+            masks[source] = masks[source] | read if source in masks else read
     seen = masks.get(graph.inputs[0])
     if seen is None or not seen.any():
         return None
-    return tuple((int(axis.min()), int(axis.max())) for axis in seen.nonzero())
+    return tuple((int(axis.min()), int(axis.max())) for axis in (seen.nonzero() if seen.ndim else ()))
 
 
 def _index_of(graph: Graph, name: str) -> int:
@@ -261,14 +351,15 @@ def _index_of(graph: Graph, name: str) -> int:
     raise NotFound(f"the network has no layer {name!r}; the report of the network lists them")
 
 
-def _read_by(mask: "Mask", taps: tuple[Taps, ...], lengths: tuple[int, ...]) -> "Mask":
+def _read_by(mask: "Mask", taps: tuple[AxisTaps, ...], lengths: tuple[int, ...]) -> "Mask":
     """The input positions, of axes of these lengths, that the marked output positions read."""
     import numpy
 
     if not taps:
         return mask
     # A vector has no axes of its own; behind Flatten it stands for a single position.
-    mask = mask.reshape(mask.shape or (1,) * len(lengths))
+    if mask.ndim != len(lengths):
+        mask = numpy.full((1,) * len(lengths), mask.any())
     for axis, (tap, length) in enumerate(zip(taps, lengths, strict=True)):
         reads = _reads(tap, mask.shape[axis], length)
         mask = numpy.moveaxis(numpy.tensordot(mask, reads, axes=(axis, 0)), -1, axis) > 0
@@ -276,14 +367,12 @@ def _read_by(mask: "Mask", taps: tuple[Taps, ...], lengths: tuple[int, ...]) -> 
 
 
 @lru_cache(maxsize=4_096)
-def _reads(taps: Taps, outputs: int, inputs: int) -> Any:
+def _reads(taps: AxisTaps, outputs: int, inputs: int) -> Any:
     """A matrix of 0 and 1: whether an output position (row) reads an input position (column)."""
     import numpy
 
     matrix = numpy.zeros((outputs, inputs), dtype=numpy.float32)
     for output in range(outputs):
-        for tap in range(taps.kernel):
-            position = taps.stride * output + taps.dilation * tap - taps.before
-            if 0 <= position < inputs:
-                matrix[output, position] = 1
+        for position in taps.positions(output, inputs):
+            matrix[output, position] = 1
     return matrix

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
@@ -14,18 +15,23 @@ from search_spaces.ops import (
     Activation,
     Add,
     BatchNorm,
+    ChannelShuffle,
     Concat,
     Conv,
     Dropout,
+    Embedding,
     Flatten,
     GlobalPool,
     Identity,
     Input,
     LayerNorm,
     Linear,
+    LocalResponseNorm,
+    Multiply,
     Operation,
     Pool,
     Shape,
+    Upsample,
     Zero,
 )
 
@@ -181,9 +187,13 @@ def _field_to_dict(windows: Field | None) -> dict[str, list[int] | list[float]] 
         return None
     return {
         "size": [window.size for window in windows],
-        "stride": [window.stride for window in windows],
+        "stride": [_plain(window.stride) for window in windows],
         "centre": [window.centre for window in windows],
     }
+
+
+def _plain(number: int | Fraction) -> int | float:
+    return int(number) if number.denominator == 1 else float(number)
 
 
 def describe(operation: Operation) -> str:
@@ -215,6 +225,8 @@ def _conv(conv: Conv) -> Iterator[str]:
         yield f"dilation {_by_axis(conv.dilation, together=True)}"
     if conv.groups > 1:
         yield f"groups {conv.groups}"
+    if conv.padding_mode != "zeros":
+        yield conv.padding_mode
 
 
 def _pool(pool: Pool) -> Iterator[str]:
@@ -222,6 +234,24 @@ def _pool(pool: Pool) -> Iterator[str]:
     yield _by_axis(pool.kernel)
     if max(pool.stride) > 1:
         yield f"stride {_by_axis(pool.stride, together=True)}"
+    if pool.ceil_mode:
+        yield "ceil"
+
+
+def _upsample(upsample: Upsample) -> tuple[str, ...]:
+    return (upsample.kind, f"x{upsample.factor}")
+
+
+def _embedding(embedding: Embedding) -> tuple[str, ...]:
+    return (f"{embedding.rows}x{embedding.features}",)
+
+
+def _local_response_norm(norm: LocalResponseNorm) -> tuple[str, ...]:
+    return (f"size {norm.size}",)
+
+
+def _channel_shuffle(shuffle: ChannelShuffle) -> tuple[str, ...]:
+    return (f"groups {shuffle.groups}",)
 
 
 def _by_axis(numbers: tuple[int, ...], *, together: bool = False) -> str:
@@ -236,13 +266,18 @@ DETAILS: dict[type[Operation], Callable[[Any], tuple[str, ...] | Iterator[str]]]
     Conv: _conv,
     Pool: _pool,
     GlobalPool: _kind,
+    Upsample: _upsample,
     Linear: _no_details,
+    Embedding: _embedding,
     BatchNorm: _affine,
     LayerNorm: _affine,
+    LocalResponseNorm: _local_response_norm,
     Activation: _kind,
     Dropout: _dropout,
     Flatten: _no_details,
+    ChannelShuffle: _channel_shuffle,
     Add: _no_details,
+    Multiply: _no_details,
     Concat: _no_details,
 }
 """What `describe` says of an operation behind its type."""

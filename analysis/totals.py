@@ -35,11 +35,12 @@ def operation_totals(operation: Operation, input_shapes: tuple[Shape, ...]) -> T
         return graph_totals(operation.body, input_shapes)
     output_shape = operation.output_shape(*input_shapes)
     cost = operation_cost(operation, input_shapes[0], output_shape)
-    path = operation_path(operation, input_shapes[0], depth=1 if cost.macs else 0)
+    depth = 1 if cost.macs else 0
+    paths = [operation_path(operation, shape, depth=depth) for shape in input_shapes]
     return Totals(
         cost,
         operation_storage(operation, input_shapes, output_shape),
-        (ITSELF if path == ITSELF else path,) * len(input_shapes),
+        tuple([ITSELF if path == ITSELF else path for path in paths]),
     )
 
 

@@ -13,40 +13,54 @@ from math import prod
 from typing import ClassVar
 
 from search_spaces.errors import InvalidArchitecture
+from search_spaces.operation import Operation, Shape, check_kind
+from search_spaces.windows import (
+    PADDING_MODES,
+    POOL_KINDS,
+    UPSAMPLE_KINDS,
+    Conv,
+    GlobalPool,
+    Padding,
+    Pool,
+    Upsample,
+    conv2d,
+    pool2d,
+)
 
-Shape = tuple[int, ...]
-"""Sizes without the batch axis: `(channels, *spatial)` or `(features,)`."""
+__all__ = [
+    "ACTIVATION_KINDS",
+    "LEAF_OPERATIONS",
+    "PADDING_MODES",
+    "POOL_KINDS",
+    "UPSAMPLE_KINDS",
+    "Activation",
+    "Add",
+    "BatchNorm",
+    "ChannelShuffle",
+    "Concat",
+    "Conv",
+    "Dropout",
+    "Embedding",
+    "Flatten",
+    "GlobalPool",
+    "Identity",
+    "Input",
+    "LayerNorm",
+    "Linear",
+    "LocalResponseNorm",
+    "Multiply",
+    "Operation",
+    "Padding",
+    "Pool",
+    "Shape",
+    "Upsample",
+    "Zero",
+    "conv2d",
+    "pool2d",
+]
 
-Padding = tuple[tuple[int, int], ...]
-"""One `(before, after)` pair for each spatial axis."""
-
-POOL_KINDS = ("average", "max")
-ACTIVATION_KINDS = ("relu", "relu6", "gelu", "silu", "hardswish", "sigmoid", "tanh")
-
-
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """What a node does: a pure function of tensors, perhaps with weights.
-
-    Subclasses say how many inputs they take (`arity`, least and most), whether the order of the inputs matters
-    (`commutative`), whether they own weights (`has_weights`) and what shape comes out (`output_shape`).
-    """
-
-    arity: ClassVar[tuple[int, int | None]] = (1, 1)
-    commutative: ClassVar[bool] = False
-
-    @property
-    def has_weights(self) -> bool:
-        """Whether two equal operations on equal inputs may still give different results."""
-        return False
-
-    def output_shape(self, *inputs: Shape) -> Shape:
-        """The shape of the result for inputs of these shapes.
-
-        Raises:
-            InvalidArchitecture: the inputs do not fit this operation.
-        """
-        raise NotImplementedError(type(self).__name__)
+ACTIVATION_KINDS = ("relu", "relu6", "gelu", "silu", "hardswish", "sigmoid", "tanh", "complement")
+"""`complement` is 1 - x: what a highway's gate leaves to its input."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,84 +89,6 @@ class Zero(Operation):
 
 
 @dataclass(frozen=True, slots=True)
-class Conv(Operation):
-    """A convolution over as many spatial axes as `kernel` has numbers, zero padded."""
-
-    out_channels: int
-    kernel: tuple[int, ...]
-    stride: tuple[int, ...] = ()
-    padding: Padding = ()
-    dilation: tuple[int, ...] = ()
-    groups: int = 1
-    bias: bool = False
-
-    def __post_init__(self) -> None:
-        axes = len(self.kernel)
-        _default(self, "stride", (1,) * axes)
-        _default(self, "dilation", (1,) * axes)
-        _default(self, "padding", ((0, 0),) * axes)
-        _check_window(self, self.kernel, self.stride, self.padding, self.dilation)
-        if self.out_channels < 1 or self.groups < 1 or self.out_channels % self.groups:
-            raise InvalidArchitecture(
-                f"Conv: out_channels {self.out_channels} must be a positive multiple of groups {self.groups}"
-            )
-
-    @property
-    def has_weights(self) -> bool:
-        return True
-
-    def output_shape(self, *inputs: Shape) -> Shape:
-        (shape,) = inputs
-        _check_axes(self, shape, len(self.kernel))
-        if shape[0] % self.groups:
-            raise InvalidArchitecture(f"Conv: {shape[0]} input channels cannot be split into {self.groups} groups")
-        spatial = _window_sizes(self, shape[1:], self.kernel, self.stride, self.padding, self.dilation)
-        return (self.out_channels, *spatial)
-
-
-@dataclass(frozen=True, slots=True)
-class Pool(Operation):
-    """The average or the maximum of a sliding window; `count_include_pad` lets padding take part in an average."""
-
-    kind: str
-    kernel: tuple[int, ...]
-    stride: tuple[int, ...] = ()
-    padding: tuple[int, ...] = ()
-    count_include_pad: bool = False
-
-    def __post_init__(self) -> None:
-        axes = len(self.kernel)
-        _check_kind(self, self.kind, POOL_KINDS)
-        _default(self, "stride", self.kernel)
-        _default(self, "padding", (0,) * axes)
-        _check_window(self, self.kernel, self.stride, tuple((p, p) for p in self.padding), (1,) * axes)
-        if any(2 * p > k for p, k in zip(self.padding, self.kernel, strict=True)):
-            raise InvalidArchitecture(f"Pool: padding {self.padding} is more than half of the kernel {self.kernel}")
-
-    def output_shape(self, *inputs: Shape) -> Shape:
-        (shape,) = inputs
-        _check_axes(self, shape, len(self.kernel))
-        padding = tuple((p, p) for p in self.padding)
-        return (shape[0], *_window_sizes(self, shape[1:], self.kernel, self.stride, padding, (1,) * len(self.kernel)))
-
-
-@dataclass(frozen=True, slots=True)
-class GlobalPool(Operation):
-    """The average or the maximum over all spatial positions; the spatial axes stay, with size 1."""
-
-    kind: str = "average"
-
-    def __post_init__(self) -> None:
-        _check_kind(self, self.kind, POOL_KINDS)
-
-    def output_shape(self, *inputs: Shape) -> Shape:
-        (shape,) = inputs
-        if len(shape) < 2:
-            raise InvalidArchitecture(f"GlobalPool: needs a feature map (channels, *spatial), got shape {shape}")
-        return (shape[0], *(1 for _ in shape[1:]))
-
-
-@dataclass(frozen=True, slots=True)
 class Linear(Operation):
     """A fully connected layer on a vector."""
 
@@ -172,6 +108,32 @@ class Linear(Operation):
         if len(shape) != 1:
             raise InvalidArchitecture(f"Linear: needs a vector, got shape {shape}; put a Flatten before it")
         return (self.out_features,)
+
+
+@dataclass(frozen=True, slots=True)
+class Embedding(Operation):
+    """A learned vector for each whole number: `(length,)` of numbers in `[0, rows)` to `(features, length)`.
+
+    The elements of the vector become positions of a 1-D feature map. The numbers may come as floats; those that are
+    outside of the table are an error when the network runs.
+    """
+
+    rows: int
+    features: int
+
+    def __post_init__(self) -> None:
+        if self.rows < 1 or self.features < 1:
+            raise InvalidArchitecture(f"Embedding: rows {self.rows} and features {self.features} must be positive")
+
+    @property
+    def has_weights(self) -> bool:
+        return True
+
+    def output_shape(self, *inputs: Shape) -> Shape:
+        (shape,) = inputs
+        if len(shape) != 1:
+            raise InvalidArchitecture(f"Embedding: needs a vector of whole numbers, got shape {shape}")
+        return (self.features, *shape)
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,13 +167,38 @@ class LayerNorm(Operation):
 
 
 @dataclass(frozen=True, slots=True)
+class LocalResponseNorm(Operation):
+    """Divides each element by `(k + alpha · mean of squares)^beta` over `size` neighbouring channels.
+
+    The mean is taken over `size` even where channels lack at the ends, as torch has it.
+
+    Deviation from Krizhevsky, Sutskever, Hinton (NIPS 2012, section 3.3): there alpha stands before the sum.
+    """
+
+    size: int
+    alpha: float = 1e-4
+    beta: float = 0.75
+    k: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise InvalidArchitecture(f"LocalResponseNorm: size must be positive, got {self.size}")
+
+    def output_shape(self, *inputs: Shape) -> Shape:
+        (shape,) = inputs
+        if len(shape) < 2:
+            raise InvalidArchitecture(f"LocalResponseNorm: needs a feature map (channels, *spatial), got shape {shape}")
+        return shape
+
+
+@dataclass(frozen=True, slots=True)
 class Activation(Operation):
     """A fixed non-linear function of each element."""
 
     kind: str = "relu"
 
     def __post_init__(self) -> None:
-        _check_kind(self, self.kind, ACTIVATION_KINDS)
+        check_kind(self, self.kind, ACTIVATION_KINDS)
 
     def output_shape(self, *inputs: Shape) -> Shape:
         return inputs[0]
@@ -259,6 +246,48 @@ class Add(Operation):
 
 
 @dataclass(frozen=True, slots=True)
+class Multiply(Operation):
+    """The element-wise product of two or more values: gates.
+
+    All have one shape, but a feature map may have size 1 on every spatial axis: then each of its numbers scales a
+    whole channel, as the gate of squeeze-and-excitation does (Hu, Shen, Sun, CVPR 2018).
+    """
+
+    arity: ClassVar[tuple[int, int | None]] = (2, None)
+    commutative: ClassVar[bool] = True
+
+    def output_shape(self, *inputs: Shape) -> Shape:
+        largest = max(inputs, key=prod)
+        for shape in inputs:
+            if shape not in (largest, (largest[0], *(1 for _ in largest[1:]))):
+                raise InvalidArchitecture(
+                    f"Multiply: input shapes differ: {', '.join(map(str, inputs))}; "
+                    "they must be equal, or of size 1 on all spatial axes"
+                )
+        return largest
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelShuffle(Operation):
+    """Deals the channels out: those of `groups` blocks take turns, so that grouped convolutions mix (ShuffleNet).
+
+    Channel `i` of block `g` of `n` channels each goes to place `i · groups + g` (Zhang, Zhou, Lin, Sun, CVPR 2018).
+    """
+
+    groups: int
+
+    def __post_init__(self) -> None:
+        if self.groups < 1:
+            raise InvalidArchitecture(f"ChannelShuffle: groups must be positive, got {self.groups}")
+
+    def output_shape(self, *inputs: Shape) -> Shape:
+        (shape,) = inputs
+        if shape[0] % self.groups:
+            raise InvalidArchitecture(f"ChannelShuffle: {shape[0]} channels cannot be split into {self.groups} groups")
+        return shape
+
+
+@dataclass(frozen=True, slots=True)
 class Concat(Operation):
     """Joins two or more feature maps along the channels, in order."""
 
@@ -279,95 +308,18 @@ LEAF_OPERATIONS: tuple[type[Operation], ...] = (
     Conv,
     Pool,
     GlobalPool,
+    Upsample,
     Linear,
+    Embedding,
     BatchNorm,
     LayerNorm,
+    LocalResponseNorm,
     Activation,
     Dropout,
     Flatten,
+    ChannelShuffle,
     Add,
+    Multiply,
     Concat,
 )
 """Every operation but `Cell`; the tables of rules in other rooms must cover all of them."""
-
-
-def conv2d(
-    out_channels: int, kernel: int, *, stride: int = 1, dilation: int = 1, groups: int = 1, bias: bool = False
-) -> Conv:
-    """A square 2-D convolution whose padding keeps the size at stride 1 ("same" padding, odd kernels)."""
-    margin = dilation * (kernel - 1) // 2
-    return Conv(
-        out_channels,
-        (kernel, kernel),
-        stride=(stride, stride),
-        padding=((margin, margin), (margin, margin)),
-        dilation=(dilation, dilation),
-        groups=groups,
-        bias=bias,
-    )
-
-
-def pool2d(kind: str, kernel: int, *, stride: int | None = None, padding: int = 0) -> Pool:
-    """A square 2-D pooling whose averages leave the padding out; the stride is the kernel unless told."""
-    step = kernel if stride is None else stride
-    return Pool(kind, (kernel, kernel), stride=(step, step), padding=(padding, padding))
-
-
-def _default(operation: Operation, name: str, value: object) -> None:
-    if getattr(operation, name) == ():
-        object.__setattr__(operation, name, value)
-
-
-def _check_kind(operation: Operation, kind: str, known: tuple[str, ...]) -> None:
-    if kind not in known:
-        raise InvalidArchitecture(
-            f"{type(operation).__name__}: unknown kind {kind!r}; choose one of: {', '.join(known)}"
-        )
-
-
-def _check_window(
-    operation: Operation,
-    kernel: tuple[int, ...],
-    stride: tuple[int, ...],
-    padding: Padding,
-    dilation: tuple[int, ...],
-) -> None:
-    name = type(operation).__name__
-    if not (1 <= len(kernel) <= 2 and len(kernel) == len(stride) == len(padding) == len(dilation)):
-        raise InvalidArchitecture(
-            f"{name}: kernel {kernel}, stride {stride}, padding {padding} and dilation {dilation} "
-            "must have one entry for each of 1 or 2 spatial axes"
-        )
-    if any(len(pair) != 2 for pair in padding):
-        raise InvalidArchitecture(f"{name}: padding {padding} must be one pair (before, after) for each axis")
-    if min((*kernel, *stride, *dilation)) < 1 or min(min(pair) for pair in padding) < 0:
-        raise InvalidArchitecture(
-            f"{name}: kernel {kernel}, stride {stride} and dilation {dilation} must be positive, padding {padding} not negative"
-        )
-
-
-def _check_axes(operation: Operation, shape: Shape, axes: int) -> None:
-    if len(shape) != axes + 1:
-        raise InvalidArchitecture(
-            f"{type(operation).__name__}: needs a feature map with {axes} spatial axes, got shape {shape}"
-        )
-
-
-def _window_sizes(
-    operation: Operation,
-    sizes: Shape,
-    kernel: tuple[int, ...],
-    stride: tuple[int, ...],
-    padding: Padding,
-    dilation: tuple[int, ...],
-) -> Shape:
-    result = []
-    for n, k, s, (before, after), d in zip(sizes, kernel, stride, padding, dilation, strict=True):
-        span = n + before + after - d * (k - 1) - 1
-        if span < 0:
-            raise InvalidArchitecture(
-                f"{type(operation).__name__}: the kernel {kernel} is larger than its padded input {sizes}; "
-                "use a larger input or fewer reductions"
-            )
-        result.append(span // s + 1)
-    return tuple(result)

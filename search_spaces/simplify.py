@@ -1,7 +1,8 @@
 """The pass that drops what does nothing: graph in, graph with the same cells but without idle parts out.
 
 Identities are contracted, nested sums flattened, weightless twins merged (two equal pools of one value are one value),
-and dead values dropped. A value is dead if no input reaches it: zeros, and whatever is computed from dead values alone.
+and dead values dropped. A value is dead if no input reaches it: zeros, whatever is computed from dead values alone, and
+a product with a dead factor. Products are not flattened as sums are.
 What has weights is never merged, for two equal convolutions learn different things.
 
 Deviation: a bias on a dead value would be a learned constant; it is dropped with the rest of the branch. By this rule
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from search_spaces.graph import Cell, Graph, Node, node_shapes
-from search_spaces.ops import Add, Dropout, Identity, Input, Operation, Shape, Zero
+from search_spaces.ops import Add, ChannelShuffle, Dropout, Identity, Input, Multiply, Operation, Shape, Upsample, Zero
 
 _DEAD = -1
 
@@ -88,8 +89,10 @@ class _Values:
         inputs = tuple(self.of[source] for source in node.inputs)
         if isinstance(operation, Zero) or all(value == _DEAD for value in inputs):
             return _DEAD
+        if isinstance(operation, Multiply) and _DEAD in inputs:
+            return _DEAD
         match operation:
-            case Identity() | Dropout(probability=0.0):
+            case Identity() | Dropout(probability=0.0) | ChannelShuffle(groups=1) | Upsample(factor=1):
                 return inputs[0]
             case Add():
                 terms = [term for value in inputs if value != _DEAD for term in self._terms.get(value, (value,))]

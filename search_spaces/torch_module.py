@@ -25,18 +25,23 @@ from search_spaces.ops import (
     Activation,
     Add,
     BatchNorm,
+    ChannelShuffle,
     Concat,
     Conv,
     Dropout,
+    Embedding,
     Flatten,
     GlobalPool,
     Identity,
     Input,
     LayerNorm,
     Linear,
+    LocalResponseNorm,
+    Multiply,
     Operation,
     Pool,
     Shape,
+    Upsample,
     Zero,
 )
 
@@ -151,6 +156,41 @@ class AddModule(nn.Module):
         return total
 
 
+class MultiplyModule(nn.Module):
+    """The product of all inputs, from the first to the last; a single position scales its whole channel."""
+
+    def forward(self, first: Tensor, *others: Tensor) -> Tensor:
+        product = first
+        for other in others:
+            product = product * other
+        return product
+
+
+class ComplementModule(nn.Module):
+    """1 - x."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 1 - x
+
+
+class ShuffleModule(nn.Module):
+    """Deals the channels of `groups` blocks out in turns."""
+
+    def __init__(self, groups: int) -> None:
+        super().__init__()
+        self.groups = groups
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.unflatten(x, 1, (self.groups, -1)).transpose(1, 2).flatten(1, 2)
+
+
+class PositionEmbedding(nn.Embedding):
+    """Looks whole numbers up, features in front of positions."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.long()).movedim(-1, 1)
+
+
 class ConcatModule(nn.Module):
     """All inputs side by side along the channels."""
 
@@ -165,44 +205,48 @@ class ChannelLayerNorm(nn.LayerNorm):
         return super().forward(x.movedim(1, -1)).movedim(-1, 1)
 
 
-class UnevenConv1d(nn.Conv1d):
-    """A 1-D convolution with different padding before and after; `margins` as `torch.nn.functional.pad` has them."""
+class PaddedConv1d(nn.Conv1d):
+    """A 1-D convolution of a padded copy; `margins` and `margin_mode` as `torch.nn.functional.pad` has them."""
 
     margins: tuple[int, ...] = ()
+    margin_mode: str = "constant"
 
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(functional.pad(x, self.margins))
+        return super().forward(functional.pad(x, self.margins, self.margin_mode))
 
 
-class UnevenConv2d(nn.Conv2d):
-    """A 2-D convolution with different padding before and after; `margins` as `torch.nn.functional.pad` has them."""
+class PaddedConv2d(nn.Conv2d):
+    """A 2-D convolution of a padded copy; `margins` and `margin_mode` as `torch.nn.functional.pad` has them."""
 
     margins: tuple[int, ...] = ()
+    margin_mode: str = "constant"
 
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(functional.pad(x, self.margins))
+        return super().forward(functional.pad(x, self.margins, self.margin_mode))
 
 
 def _conv(operation: Conv, input_shapes: tuple[Shape, ...]) -> nn.Module:
     axes = len(operation.kernel)
-    even = all(before == after for before, after in operation.padding)
-    if even:
+    plain = operation.padding_mode == "zeros" and all(before == after for before, after in operation.padding)
+    if plain:
         kind: type[nn.Conv1d] | type[nn.Conv2d] = nn.Conv1d if axes == 1 else nn.Conv2d
     else:
-        kind = UnevenConv1d if axes == 1 else UnevenConv2d
+        kind = PaddedConv1d if axes == 1 else PaddedConv2d
     module: Any = kind(
         input_shapes[0][0],
         operation.out_channels,
         operation.kernel,  # type: ignore[arg-type]
         stride=operation.stride,  # type: ignore[arg-type]
-        padding=tuple(before for before, _ in operation.padding) if even else 0,  # type: ignore[arg-type]
+        padding=tuple(before for before, _ in operation.padding) if plain else 0,  # type: ignore[arg-type]
         dilation=operation.dilation,  # type: ignore[arg-type]
         groups=operation.groups,
         bias=operation.bias,
     )
-    if not even:
+    if not plain:
         # torch's padding begins with the last axis.
         module.margins = tuple(margin for pair in reversed(operation.padding) for margin in pair)
+        if operation.padding_mode != "zeros":
+            module.margin_mode = operation.padding_mode
     nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
     if operation.bias:
         nn.init.zeros_(module.bias)
@@ -211,7 +255,12 @@ def _conv(operation: Conv, input_shapes: tuple[Shape, ...]) -> nn.Module:
 
 def _pool(operation: Pool, input_shapes: tuple[Shape, ...]) -> nn.Module:
     axes = len(operation.kernel)
-    window: Any = {"kernel_size": operation.kernel, "stride": operation.stride, "padding": operation.padding}
+    window: Any = {
+        "kernel_size": operation.kernel,
+        "stride": operation.stride,
+        "padding": operation.padding,
+        "ceil_mode": operation.ceil_mode,
+    }
     if operation.kind == "max":
         return nn.MaxPool1d(**window) if axes == 1 else nn.MaxPool2d(**window)
     window["count_include_pad"] = operation.count_include_pad
@@ -223,6 +272,13 @@ def _global_pool(operation: GlobalPool, input_shapes: tuple[Shape, ...]) -> nn.M
     if operation.kind == "max":
         return nn.AdaptiveMaxPool1d(1) if axes == 1 else nn.AdaptiveMaxPool2d(1)
     return nn.AdaptiveAvgPool1d(1) if axes == 1 else nn.AdaptiveAvgPool2d(1)
+
+
+def _upsample(operation: Upsample, input_shapes: tuple[Shape, ...]) -> nn.Module:
+    if operation.kind == "nearest":
+        return nn.Upsample(scale_factor=operation.factor, mode="nearest")
+    mode = "linear" if len(input_shapes[0]) == 2 else "bilinear"
+    return nn.Upsample(scale_factor=operation.factor, mode=mode, align_corners=False)
 
 
 def _linear(operation: Linear, input_shapes: tuple[Shape, ...]) -> nn.Module:
@@ -239,6 +295,10 @@ def _layer_norm(operation: LayerNorm, input_shapes: tuple[Shape, ...]) -> nn.Mod
     return ChannelLayerNorm(input_shapes[0][0], eps=operation.epsilon, elementwise_affine=operation.affine)
 
 
+def _local_response_norm(operation: LocalResponseNorm, input_shapes: tuple[Shape, ...]) -> nn.Module:
+    return nn.LocalResponseNorm(operation.size, alpha=operation.alpha, beta=operation.beta, k=operation.k)
+
+
 _ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
     "relu6": nn.ReLU6,
@@ -247,6 +307,7 @@ _ACTIVATIONS: dict[str, type[nn.Module]] = {
     "hardswish": nn.Hardswish,
     "sigmoid": nn.Sigmoid,
     "tanh": nn.Tanh,
+    "complement": ComplementModule,
 }
 
 ModuleRule = Callable[[Any, tuple[Shape, ...]], nn.Module]
@@ -258,13 +319,18 @@ MODULE_RULES: dict[type[Operation], ModuleRule] = {
     Conv: _conv,
     Pool: _pool,
     GlobalPool: _global_pool,
+    Upsample: _upsample,
     Linear: _linear,
+    Embedding: lambda operation, shapes: PositionEmbedding(operation.rows, operation.features),
     BatchNorm: _batch_norm,
     LayerNorm: _layer_norm,
+    LocalResponseNorm: _local_response_norm,
     Activation: lambda operation, shapes: _ACTIVATIONS[operation.kind](),
     Dropout: lambda operation, shapes: nn.Dropout(operation.probability),
     Flatten: lambda operation, shapes: nn.Flatten(),
+    ChannelShuffle: lambda operation, shapes: ShuffleModule(operation.groups),
     Add: lambda operation, shapes: AddModule(),
+    Multiply: lambda operation, shapes: MultiplyModule(),
     Concat: lambda operation, shapes: ConcatModule(),
 }
 """How each operation computes; `Input` needs no rule, for the graph hands its values in."""

@@ -8,10 +8,13 @@ from search_spaces.errors import InvalidArchitecture
 from search_spaces.graph import Cell
 from search_spaces.ops import (
     ACTIVATION_KINDS,
+    PADDING_MODES,
     POOL_KINDS,
+    UPSAMPLE_KINDS,
     Activation,
     Add,
     BatchNorm,
+    ChannelShuffle,
     Concat,
     Conv,
     Dropout,
@@ -20,9 +23,12 @@ from search_spaces.ops import (
     Identity,
     LayerNorm,
     Linear,
+    LocalResponseNorm,
+    Multiply,
     Operation,
     Pool,
     Shape,
+    Upsample,
     Zero,
 )
 
@@ -92,6 +98,7 @@ def _convs(draw: st.DrawFn, shape: Shape, *, keeps_shape: bool) -> Conv:
         dilation=tuple(dilation),
         groups=groups,
         bias=draw(st.booleans()),
+        padding_mode=draw(st.sampled_from(PADDING_MODES)) if min(sizes) > 3 else "zeros",
     )
 
 
@@ -105,7 +112,9 @@ def _pools(draw: st.DrawFn, shape: Shape, *, keeps_shape: bool) -> Operation:
     kernel = tuple(draw(st.integers(1, min(3, size))) for size in shape[1:])
     stride = tuple(draw(st.integers(1, 3)) for _ in shape[1:])
     padding = tuple(draw(st.integers(0, k // 2)) for k in kernel)
-    return Pool(kind, kernel, stride, padding, count_include_pad=include)
+    # A last window that reads padding alone would have a maximum that is not a number.
+    ceil = not any(padding) and draw(st.booleans())
+    return Pool(kind, kernel, stride, padding, count_include_pad=include, ceil_mode=ceil)
 
 
 def _elementwise(shape: Shape, *, keeps_shape: bool) -> st.SearchStrategy[Operation]:
@@ -113,6 +122,8 @@ def _elementwise(shape: Shape, *, keeps_shape: bool) -> st.SearchStrategy[Operat
         st.builds(Activation, st.sampled_from(ACTIVATION_KINDS)),
         st.builds(BatchNorm, st.booleans()),
         st.builds(LayerNorm, st.booleans()),
+        st.builds(LocalResponseNorm, st.integers(1, 6), st.floats(0.0, 1.0)),
+        st.builds(ChannelShuffle, st.sampled_from([1, shape[0]])),
         st.just(Dropout(0.5)),
         st.just(Identity()),
         st.just(Zero()),
@@ -128,7 +139,7 @@ def _grow(
         values.append(_join(builder, Concat(), given))
     for _ in range(draw(st.integers(1, steps))):
         value = values[-1]
-        kinds = ["operation", "operation", "branches", "skip"] + ["cell", "cell"] * (depth > 0)
+        kinds = ["operation", "operation", "branches", "skip", "gate", "upsample"] + ["cell", "cell"] * (depth > 0)
         match draw(st.sampled_from(kinds)):
             case "operation":
                 values.append(_apply(builder, draw(unary_operations(value[1])), value))
@@ -140,6 +151,14 @@ def _grow(
                     skipped = draw(st.sampled_from(earlier))
                     alike = skipped[1] == value[1] and draw(st.booleans())
                     values.append(_join(builder, Add() if alike else Concat(), [skipped, value]))
+            case "gate":
+                pooled = _apply(builder, GlobalPool(), value)
+                gate = _apply(builder, Conv(value[1][0], (1, 1)), pooled)
+                values.append(_join(builder, Multiply(), [gate, value] if draw(st.booleans()) else [value, gate]))
+            case "upsample":
+                if max(value[1][1:]) < 10:
+                    upsample = Upsample(draw(st.integers(1, 3)), draw(st.sampled_from(UPSAMPLE_KINDS)))
+                    values.append(_apply(builder, upsample, value))
             case "cell":
                 values.append(_apply(builder, _cell(draw, value[1], steps, depth - 1, cells), value, name="cell"))
     return values
@@ -152,7 +171,7 @@ def _branches(draw: st.DrawFn, builder: GraphBuilder, value: _Value) -> _Value:
         for _ in range(draw(st.integers(0, 2))):
             end = _apply(builder, draw(unary_operations(end[1], keeps_shape=True)), end)
         ends.append(end)
-    return _join(builder, draw(st.sampled_from([Add(), Concat()])), ends)
+    return _join(builder, draw(st.sampled_from([Add(), Concat(), Multiply()])), ends)
 
 
 def _cell(draw: st.DrawFn, shape: Shape, steps: int, depth: int, cells: list[Cell]) -> Cell:

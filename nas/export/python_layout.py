@@ -26,12 +26,13 @@ class Bracketed:
 
 @dataclass(frozen=True, slots=True)
 class Sum:
-    """Terms joined by plus signs."""
+    """Terms joined by plus signs, or by another `sign`."""
 
     terms: tuple[str, ...]
+    sign: str = "+"
 
     def __str__(self) -> str:
-        return " + ".join(self.terms)
+        return f" {self.sign} ".join(self.terms)
 
 
 Expression = str | Bracketed | Sum
@@ -67,8 +68,8 @@ def _broken(prefix: str, expression: Bracketed | Sum, suffix: str, indent: str) 
     match expression:
         case Sum() if len(inner) + len(str(expression)) <= LINE_LENGTH:
             return [f"{indent}{prefix}(", f"{inner}{expression}", f"{indent}){suffix}"]
-        case Sum((first, *others)):
-            added = (f"{inner}+ {term}" for term in others)
+        case Sum((first, *others), sign):
+            added = (f"{inner}{sign} {term}" for term in others)
             return [f"{indent}{prefix}(", f"{inner}{first}", *added, f"{indent}){suffix}"]
         case Bracketed(opening, parts, closing):
             lines = [f"{indent}{prefix}{opening}"]

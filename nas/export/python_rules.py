@@ -14,17 +14,22 @@ from search_spaces.ops import (
     Activation,
     Add,
     BatchNorm,
+    ChannelShuffle,
     Concat,
     Conv,
     Dropout,
+    Embedding,
     Flatten,
     GlobalPool,
     Identity,
     LayerNorm,
     Linear,
+    LocalResponseNorm,
+    Multiply,
     Operation,
     Pool,
     Shape,
+    Upsample,
     Zero,
 )
 
@@ -66,6 +71,11 @@ def _conv_layer(operation: Conv, shape: Shape) -> Expression:
         *_unless("dilation", operation.dilation, 1),
         *_unless("groups", operation.groups, 1),
         *(() if operation.bias else ("bias=False",)),
+        *(
+            ()
+            if operation.padding_mode == "zeros" or _is_uneven(operation)
+            else (f'padding_mode="{operation.padding_mode}"',)
+        ),
     )
 
 
@@ -76,6 +86,10 @@ def _is_uneven(operation: Conv) -> bool:
 def _linear_layer(operation: Linear, shape: Shape) -> Expression:
     bias = () if operation.bias else ("bias=False",)
     return call("nn.Linear", literal(shape[0]), literal(operation.out_features), *bias)
+
+
+def _embedding_layer(operation: Embedding, shape: Shape) -> Expression:
+    return call("nn.Embedding", literal(operation.rows), literal(operation.features))
 
 
 def _batch_norm_layer(operation: BatchNorm, shape: Shape) -> Expression:
@@ -92,6 +106,7 @@ def _layer_norm_layer(operation: LayerNorm, shape: Shape) -> Expression:
 LAYERS: dict[type[Operation], LayerRule] = {
     Conv: _conv_layer,
     Linear: _linear_layer,
+    Embedding: _embedding_layer,
     BatchNorm: _batch_norm_layer,
     LayerNorm: _layer_norm_layer,
 }
@@ -103,7 +118,8 @@ def _conv(operation: Conv, shapes: tuple[Shape, ...], module: str, inputs: tuple
         return call(module, *inputs)
     # torch's padding begins with the last axis.
     margins = tuple(literal(margin) for pair in reversed(operation.padding) for margin in pair)
-    return call(module, call("F.pad", inputs[0], Bracketed("(", margins)))
+    mode = () if operation.padding_mode == "zeros" else (f'mode="{operation.padding_mode}"',)
+    return call(module, call("F.pad", inputs[0], Bracketed("(", margins), *mode))
 
 
 def _pool(operation: Pool, shapes: tuple[Shape, ...], module: str, inputs: tuple[str, ...]) -> Expression:
@@ -116,6 +132,7 @@ def _pool(operation: Pool, shapes: tuple[Shape, ...], module: str, inputs: tuple
         f"kernel_size={literal(operation.kernel)}",
         *(() if operation.stride == operation.kernel else (f"stride={literal(operation.stride)}",)),
         *_unless("padding", operation.padding, 0),
+        *(("ceil_mode=True",) if operation.ceil_mode else ()),
         *(("count_include_pad=False",) if inside else ()),
     )
 
@@ -123,6 +140,37 @@ def _pool(operation: Pool, shapes: tuple[Shape, ...], module: str, inputs: tuple
 def _global_pool(operation: GlobalPool, shapes: tuple[Shape, ...], module: str, inputs: tuple[str, ...]) -> Expression:
     kind = {"average": "avg", "max": "max"}[operation.kind]
     return call(f"F.adaptive_{kind}_pool{len(shapes[0]) - 1}d", *inputs, "1")
+
+
+def _upsample(operation: Upsample, shapes: tuple[Shape, ...], module: str, inputs: tuple[str, ...]) -> Expression:
+    factor = f"scale_factor={literal(operation.factor)}"
+    if operation.kind == "nearest":
+        return call("F.interpolate", *inputs, factor)
+    mode = "linear" if len(shapes[0]) == 2 else "bilinear"
+    return call("F.interpolate", *inputs, factor, f'mode="{mode}"')
+
+
+def _local_response_norm(
+    operation: LocalResponseNorm, shapes: tuple[Shape, ...], module: str, inputs: tuple[str, ...]
+) -> Expression:
+    return call(
+        "F.local_response_norm",
+        *inputs,
+        f"size={literal(operation.size)}",
+        *_unless("alpha", operation.alpha, 1e-4),
+        *_unless("beta", operation.beta, 0.75),
+        *_unless("k", operation.k, 1.0),
+    )
+
+
+def _channel_shuffle(
+    operation: ChannelShuffle, shapes: tuple[Shape, ...], module: str, inputs: tuple[str, ...]
+) -> Expression:
+    return f"{inputs[0]}.unflatten(1, ({literal(operation.groups)}, -1)).transpose(1, 2).flatten(1, 2)"
+
+
+def _activation(operation: Activation, shapes: tuple[Shape, ...], module: str, inputs: tuple[str, ...]) -> Expression:
+    return f"1 - {inputs[0]}" if operation.kind == "complement" else call(_ACTIVATIONS[operation.kind], *inputs)
 
 
 def _layer_norm(operation: LayerNorm, shapes: tuple[Shape, ...], module: str, inputs: tuple[str, ...]) -> Expression:
@@ -157,13 +205,18 @@ FORWARD: dict[type[Operation], ForwardRule] = {
     Conv: _conv,
     Pool: _pool,
     GlobalPool: _global_pool,
+    Upsample: _upsample,
     Linear: lambda operation, shapes, module, inputs: call(module, *inputs),
+    Embedding: lambda operation, shapes, module, inputs: f"{module}({inputs[0]}.long()).movedim(-1, 1)",
     BatchNorm: lambda operation, shapes, module, inputs: call(module, *inputs),
     LayerNorm: _layer_norm,
-    Activation: lambda operation, shapes, module, inputs: call(_ACTIVATIONS[operation.kind], *inputs),
+    LocalResponseNorm: _local_response_norm,
+    Activation: _activation,
     Dropout: _dropout,
     Flatten: lambda operation, shapes, module, inputs: call("torch.flatten", *inputs, "1"),
+    ChannelShuffle: _channel_shuffle,
     Add: lambda operation, shapes, module, inputs: Sum(inputs),
+    Multiply: lambda operation, shapes, module, inputs: Sum(inputs, "*"),
     Concat: lambda operation, shapes, module, inputs: call("torch.cat", Bracketed("(", inputs), "dim=1"),
 }
 """What every operation computes; `Input` needs no rule, for it is an argument of `forward`."""

@@ -1,6 +1,6 @@
 """The reference for receptive fields: what the gradient of a linear network with positive weights reaches.
 
-In float64, since products of many small weights vanish in float32.
+Products are taken as sums, which show what each factor sees. In float64, since products of many small weights vanish in float32.
 """
 
 from types import TracebackType
@@ -10,11 +10,15 @@ import torch
 from random_graphs import LINEAR_INSTEAD, replace_operations
 
 from search_spaces import Architecture, to_module
+from search_spaces.torch_module import AddModule, MultiplyModule
 
 
 def linear_module(architecture: Architecture) -> torch.nn.Module:
     """The module of `architecture` without activations, norms and maxima, all weights positive and equal in a layer."""
     module = to_module(replace_operations(architecture, LINEAR_INSTEAD)).double().eval()
+    for part in module.modules():
+        if isinstance(part, MultiplyModule):
+            part.__class__ = AddModule
     with torch.no_grad():
         for weight in module.parameters():
             weight.fill_(1 / max(1, weight[0].numel()))

@@ -8,9 +8,12 @@ from search_spaces.errors import InvalidArchitecture
 from search_spaces.graph import Cell, Graph, Node
 from search_spaces.ops import (
     ACTIVATION_KINDS,
+    PADDING_MODES,
+    UPSAMPLE_KINDS,
     Activation,
     Add,
     BatchNorm,
+    ChannelShuffle,
     Concat,
     Conv,
     Dropout,
@@ -20,9 +23,12 @@ from search_spaces.ops import (
     Input,
     LayerNorm,
     Linear,
+    LocalResponseNorm,
+    Multiply,
     Operation,
     Pool,
     Shape,
+    Upsample,
     Zero,
 )
 
@@ -30,8 +36,9 @@ LINEAR_INSTEAD: dict[type[Operation], Callable[[Operation], Operation]] = {
     Activation: lambda operation: Identity(),
     BatchNorm: lambda operation: Identity(),
     LayerNorm: lambda operation: Identity(),
+    LocalResponseNorm: lambda operation: Identity(),
     Dropout: lambda operation: Identity(),
-    Pool: lambda pool: Pool("average", pool.kernel, pool.stride, pool.padding),
+    Pool: lambda pool: Pool("average", pool.kernel, pool.stride, pool.padding, ceil_mode=pool.ceil_mode),
     GlobalPool: lambda operation: GlobalPool("average"),
 }
 """What stands for an operation in a network whose gradient shows all that it sees: with weights that are all positive
@@ -93,15 +100,30 @@ def _random_step(rng: random.Random, shapes: list[Shape], nesting: int) -> tuple
     source = max(rng.randrange(len(shapes)) for _ in range(2))
     shape = shapes[source]
     axes = len(shape) - 1
-    kind = rng.choice(("conv", "conv", "conv", "pool", "join", "join", "simple", "simple", "cell"))
+    kind = rng.choice(("conv", "conv", "conv", "pool", "join", "join", "gate", "upsample", "simple", "simple", "cell"))
     if kind == "conv":
         return _random_conv(rng, shape), (source,)
     if kind == "pool":
         kernel = tuple(rng.randint(1, 3) for _ in range(axes))
         stride = tuple(rng.randint(1, 2) for _ in range(axes))
         padding = tuple(rng.randint(0, size // 2) for size in kernel)
-        pool = Pool(rng.choice(("average", "max")), kernel, stride, padding, count_include_pad=rng.random() < 0.5)
+        pool = Pool(
+            rng.choice(("average", "max")),
+            kernel,
+            stride,
+            padding,
+            count_include_pad=rng.random() < 0.5,
+            ceil_mode=rng.random() < 0.3,
+        )
         return pool, (source,)
+    if kind == "upsample" and max(shape[1:], default=9) < 9:
+        return Upsample(rng.randint(1, 3), rng.choice(UPSAMPLE_KINDS)), (source,)
+    if kind == "gate":
+        gates = (shape, (shape[0], *(1 for _ in shape[1:])))
+        fitting = [index for index, other in enumerate(shapes) if other in gates]
+        if gates[1] not in shapes and rng.random() < 0.5:
+            return GlobalPool(rng.choice(("average", "max"))), (source,)
+        return Multiply(), (source, *(rng.choice(fitting) for _ in range(rng.randint(1, 2))))
     if kind == "join":
         fitting = [index for index, other in enumerate(shapes) if other[1:] == shape[1:]]
         joined = tuple(rng.choice(fitting) for _ in range(rng.randint(2, 3)))
@@ -117,6 +139,8 @@ def _random_step(rng: random.Random, shapes: list[Shape], nesting: int) -> tuple
         BatchNorm(affine=rng.random() < 0.5),
         LayerNorm(affine=rng.random() < 0.5),
         Activation(rng.choice(ACTIVATION_KINDS)),
+        LocalResponseNorm(rng.randint(1, 6)),
+        ChannelShuffle(rng.choice((1, shape[0], 2))),
         Dropout(0.3),
     )
     return rng.choice(simple), (source,)
@@ -133,6 +157,7 @@ def _random_conv(rng: random.Random, shape: Shape) -> Conv:
         dilation=tuple(rng.randint(1, 2) for _ in range(axes)),
         groups=groups,
         bias=rng.random() < 0.3,
+        padding_mode=rng.choice(("zeros", *PADDING_MODES)),
     )
 
 

@@ -8,6 +8,7 @@ import random
 import pytest
 import torch
 from input_gradient import Outputs, gradient_box, linear_module
+from random_graphs import random_architecture
 from torch.utils.flop_counter import FlopCounterMode
 
 from analysis import analyze, seen_box
@@ -64,6 +65,25 @@ def test_fvcore_flops_are_those_of_fvcore(name: str, first: int, count: int) -> 
             counted = FlopCountAnalysis(module, torch.zeros((1, *architecture.input_shapes[0])))
             counted.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
             assert analyze(architecture).fvcore_flops == counted.total()
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
+def test_random_graphs_of_all_operations_cost_what_torch_and_fvcore_say() -> None:
+    from fvcore.nn import FlopCountAnalysis
+
+    for seed in range(60):
+        architecture = random_architecture(random.Random(seed))
+        report = analyze(architecture)
+        module = to_module(architecture).eval()
+        x = torch.zeros((1, *architecture.input_shapes[0]))
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            module(x)
+        assert report.params == sum(parameter.numel() for parameter in module.parameters())
+        assert report.macs == counter.get_total_flops() / 2
+        with torch.no_grad():
+            counted = FlopCountAnalysis(module, x)
+            counted.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
+            assert report.fvcore_flops == counted.total()
 
 
 @pytest.mark.parametrize(("name", "first", "count"), [*MANY, *FEW, *SLOW])

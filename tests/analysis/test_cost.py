@@ -12,12 +12,15 @@ from search_spaces.ops import (
     Add,
     BatchNorm,
     Conv,
+    Embedding,
     GlobalPool,
     LayerNorm,
     Linear,
+    LocalResponseNorm,
     Operation,
     Pool,
     Shape,
+    Upsample,
     conv2d,
 )
 
@@ -45,6 +48,11 @@ def test_every_table_has_a_rule_for_every_operation_and_no_other(table: dict[typ
         (GlobalPool("max"), (16, 4, 4), Cost(0, 0, 0, 0, 64)),
         (Pool("max", (2, 2)), (16, 4, 4), Cost(0, 0, 0, 0, 256)),
         (Activation(), (16, 4, 4), Cost(0, 0, 0, 0, 1_024)),
+        (Embedding(50, 8), (12,), Cost(400, 0, 0, 0, 384)),
+        (Upsample(2), (4, 3, 3), Cost(0, 0, 0, 144, 576)),
+        (Upsample(2, "bilinear"), (4, 3, 3), Cost(0, 0, 0, 576, 576)),
+        (Upsample(2, "bilinear"), (4, 3), Cost(0, 0, 0, 0, 96)),
+        (LocalResponseNorm(5), (16, 4, 4), Cost(0, 0, 0, 0, 1_024)),
     ],
 )
 def test_costs_in_closed_form(operation: Operation, shape: Shape, expected: Cost) -> None:

@@ -19,13 +19,17 @@ from search_spaces.ops import (
     Activation,
     Add,
     BatchNorm,
+    ChannelShuffle,
     Conv,
     Dropout,
+    Embedding,
     Flatten,
     GlobalPool,
     Linear,
+    LocalResponseNorm,
     Operation,
     Pool,
+    Upsample,
     conv2d,
 )
 
@@ -122,6 +126,12 @@ def test_depth_counts_the_longest_path_alone() -> None:
         (Dropout(0.2), "Dropout 0.2"),
         (Activation("silu"), "Activation silu"),
         (Linear(10), "Linear"),
+        (Conv(8, (3,), padding=((1, 1),), padding_mode="reflect"), "Conv 3 reflect"),
+        (Pool("max", (3, 3), (2, 2), ceil_mode=True), "Pool max 3x3 stride 2 ceil"),
+        (Upsample(2, "bilinear"), "Upsample bilinear x2"),
+        (Embedding(50, 8), "Embedding 50x8"),
+        (LocalResponseNorm(5), "LocalResponseNorm size 5"),
+        (ChannelShuffle(4), "ChannelShuffle groups 4"),
     ],
 )
 def test_operations_are_described_in_a_few_words(operation: Operation, text: str) -> None:

@@ -26,21 +26,28 @@ from search_spaces.graph import Cell, Graph, Node, node_shapes
 from search_spaces.ops import (
     ACTIVATION_KINDS,
     LEAF_OPERATIONS,
+    PADDING_MODES,
+    UPSAMPLE_KINDS,
     Activation,
     Add,
     BatchNorm,
+    ChannelShuffle,
     Concat,
     Conv,
     Dropout,
+    Embedding,
     Flatten,
     GlobalPool,
     Identity,
     Input,
     LayerNorm,
     Linear,
+    LocalResponseNorm,
+    Multiply,
     Operation,
     Pool,
     Shape,
+    Upsample,
     Zero,
     conv2d,
 )
@@ -142,7 +149,16 @@ def single_operations() -> Iterator[tuple[Operation, Shape]]:
         yield Conv(6, (3, 2)[: len(sizes)]), shape
         yield Conv(6, (3, 3)[: len(sizes)], twos, ((1, 1), (1, 1))[: len(sizes)], twos, groups=2, bias=True), shape
         yield Conv(5, (2, 3)[: len(sizes)], ones, ((0, 1), (2, 1))[: len(sizes)], bias=True), shape
+        for mode in PADDING_MODES:
+            yield Conv(5, (3, 3)[: len(sizes)], twos, ((1, 1), (1, 1))[: len(sizes)], padding_mode=mode), shape
+            yield Conv(5, (3, 3)[: len(sizes)], padding=((2, 1), (0, 1))[: len(sizes)], padding_mode=mode), shape
+        for kind in UPSAMPLE_KINDS:
+            yield Upsample(3, kind), shape
+        yield LocalResponseNorm(3), shape
+        yield LocalResponseNorm(2, alpha=0.5, beta=0.5, k=2.0), shape
+        yield ChannelShuffle(2), shape
         for kind in ("average", "max"):
+            yield Pool(kind, (2, 3)[: len(sizes)], (3, 2)[: len(sizes)], ceil_mode=True), shape
             yield Pool(kind, (2, 3)[: len(sizes)]), shape
             yield Pool(kind, (3, 2)[: len(sizes)], twos, ones, count_include_pad=True), shape
             yield Pool(kind, (3, 2)[: len(sizes)], (1, 2)[: len(sizes)], ones), shape
@@ -169,8 +185,18 @@ def test_every_operation_alone_computes_the_same(tmp_path: Path) -> None:
         check_same(chain(shape, ("node", operation)), source)
         (tmp_path / f"model{number}.py").write_text(source)
         seen.add(type(operation))
-    assert seen == set(LEAF_OPERATIONS) - {Input, Add, Concat}
+    assert seen == set(LEAF_OPERATIONS) - {Input, Embedding, Add, Multiply, Concat}
     check_style(tmp_path)
+
+
+def test_an_embedding_looks_up_the_same(tmp_path: Path) -> None:
+    architecture = chain((6,), ("table", Embedding(20, 4)), ("conv", Conv(3, (2,))))
+    (tmp_path / "model.py").write_text(source := render(architecture, title="t"))
+    check_style(tmp_path)
+    ours, theirs = to_module(architecture), load_source(source).Network()
+    theirs.load_state_dict(ours.state_dict())
+    x = torch.randint(0, 20, (2, 6))
+    assert torch.equal(ours(x), theirs(x))
 
 
 def test_random_networks_of_the_spaces_compute_the_same(tmp_path: Path) -> None:
@@ -204,7 +230,7 @@ def test_random_graphs_are_formatted(tmp_path: Path) -> None:
 
 def test_long_lines_are_broken_as_a_formatter_would(tmp_path: Path) -> None:
     for count in (2, 7, 9, 11, 13, 40):
-        for join in (Add(), Concat()):
+        for join in (Add(), Multiply(), Concat()):
             builder = GraphBuilder()
             arms = [builder.add(f"branch_number_{n}", conv2d(2, 3), builder.input(f"image_{n}")) for n in range(count)]
             joined = builder.add("join", join, *arms)
