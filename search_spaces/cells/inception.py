@@ -65,15 +65,25 @@ def inception_widths(channels: int, branches: tuple[str, ...] = BRANCHES) -> Inc
 
 
 @lru_cache(maxsize=4_096)
-def inception_cell(widths: InceptionWidths, *, normalisation: str = "batch", activation: str = "relu") -> Cell:
+def inception_cell(
+    widths: InceptionWidths,
+    *,
+    large_kernel: int = 5,
+    normalisation: str = "batch",
+    activation: str = "relu",
+    epsilon: float | None = None,
+) -> Cell:
     """The branches of nonzero width side by side along the channels; keeps the size.
+
+    `large_kernel` is that of the branch `conv5x5`, and `epsilon` that of the normalisation, where they are not the
+    usual ones.
 
     Raises:
         InvalidArchitecture: fewer than two branches.
     """
 
     def unit(channels: int, kernel: int) -> Cell:
-        return conv_unit(channels, kernel, normalisation=normalisation, activation=activation)
+        return conv_unit(channels, kernel, normalisation=normalisation, activation=activation, epsilon=epsilon)
 
     builder = GraphBuilder()
     value = builder.input()
@@ -85,7 +95,7 @@ def inception_cell(widths: InceptionWidths, *, normalisation: str = "batch", act
         ends.append(builder.add("conv3x3", unit(widths.conv3x3, 3), reduced))
     if widths.conv5x5:
         reduced = builder.add("reduce5x5", unit(widths.reduce5x5, 1), value)
-        ends.append(builder.add("conv5x5", unit(widths.conv5x5, 5), reduced))
+        ends.append(builder.add("conv5x5", unit(widths.conv5x5, large_kernel), reduced))
     if widths.pool:
         pooled = builder.add("pool", pool2d("max", 3, stride=1, padding=1), value)
         ends.append(builder.add("projection", unit(widths.pool, 1), pooled))

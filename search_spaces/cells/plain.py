@@ -20,10 +20,14 @@ def plain_cell(
     layers: int = 2,
     kernel: int = 3,
     stride: int = 1,
+    bias: bool = False,
     normalisation: str = "batch",
     activation: str = "relu",
 ) -> Cell:
-    """`layers` convolutions of `channels` each, one behind the other; the first has the stride."""
+    """`layers` convolutions of `channels` each, one behind the other; the first has the stride.
+
+    Without normalisation they have biases; with it only if `bias` asks for them.
+    """
     builder = GraphBuilder()
     value = builder.input()
     for layer in range(layers):
@@ -31,6 +35,7 @@ def plain_cell(
             channels,
             kernel,
             stride=stride if layer == 0 else 1,
+            bias=bias,
             normalisation=normalisation,
             activation=activation,
         )

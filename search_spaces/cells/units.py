@@ -1,13 +1,14 @@
 """The convolution with its normalisation and activation, from which every family of cells is made."""
 
+from dataclasses import replace
 from functools import lru_cache
 
 from search_spaces.builder import GraphBuilder
 from search_spaces.errors import unknown_name
 from search_spaces.graph import Cell
-from search_spaces.ops import Activation, BatchNorm, LayerNorm, Operation, conv2d
+from search_spaces.ops import Activation, BatchNorm, Conv, LayerNorm, Operation, conv2d
 
-_NORMS: dict[str, tuple[Operation, ...]] = {"batch": (BatchNorm(),), "layer": (LayerNorm(),), "none": ()}
+_NORMS: dict[str, tuple[BatchNorm | LayerNorm, ...]] = {"batch": (BatchNorm(),), "layer": (LayerNorm(),), "none": ()}
 
 NORMALISATIONS = tuple(_NORMS)
 """The kinds of normalisation a unit may have; with `none` its convolution has a bias instead."""
@@ -15,12 +16,31 @@ NORMALISATIONS = tuple(_NORMS)
 
 @lru_cache(maxsize=4_096)
 def conv_unit(
-    channels: int, kernel: int, *, stride: int = 1, normalisation: str = "batch", activation: str | None = "relu"
+    channels: int,
+    kernel: int,
+    *,
+    stride: int = 1,
+    bias: bool = False,
+    normalisation: str = "batch",
+    activation: str | None = "relu",
+    epsilon: float | None = None,
 ) -> Cell:
-    """Convolution, normalisation, activation (the last left out for None); keeps the size at stride 1."""
+    """Convolution, normalisation, activation (the last left out for None); keeps the size at stride 1.
+
+    The convolution has a bias if there is no normalisation, or if `bias` asks for one all the same. `epsilon` is that
+    of the normalisation, where it is not the usual one.
+    """
+    conv = conv2d(channels, kernel, stride=stride, bias=bias or normalisation == "none")
+    return unit_around(conv, normalisation=normalisation, activation=activation, epsilon=epsilon)
+
+
+def unit_around(
+    conv: Conv, *, normalisation: str = "batch", activation: str | None = "relu", epsilon: float | None = None
+) -> Cell:
+    """Any convolution (asymmetric, depthwise, …), then normalisation and activation as in `conv_unit`."""
     return _unit(
-        ("conv", conv2d(channels, kernel, stride=stride, bias=normalisation == "none")),
-        *_norm(normalisation),
+        ("conv", conv),
+        *_norm(normalisation, epsilon),
         *([] if activation is None else [("activation", Activation(activation))]),
     )
 
@@ -39,10 +59,13 @@ def norm_activation(*, normalisation: str, activation: str) -> list[tuple[str, O
     return [*_norm(normalisation), ("activation", Activation(activation))]
 
 
-def _norm(normalisation: str) -> list[tuple[str, Operation]]:
+def _norm(normalisation: str, epsilon: float | None = None) -> list[tuple[str, Operation]]:
     if normalisation not in _NORMS:
         raise unknown_name("normalisation", normalisation, NORMALISATIONS)
-    return [("norm", norm) for norm in _NORMS[normalisation]]
+    norms = _NORMS[normalisation]
+    if epsilon is not None:
+        norms = tuple(replace(norm, epsilon=epsilon) for norm in norms)
+    return [("norm", norm) for norm in norms]
 
 
 def _unit(*operations: tuple[str, Operation]) -> Cell:

@@ -1,0 +1,186 @@
+"""The classic networks have the figures that the world knows of them, and are found by name."""
+
+import csv
+import subprocess
+import sys
+from math import prod
+from pathlib import Path
+
+import pytest
+
+from analysis import analyze
+from analysis.report import Layer
+from search_spaces import Architecture, zoo
+from search_spaces.errors import UserError
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "zoo.csv"
+ROWS = list(csv.DictReader(GOLDEN.read_text().splitlines()))
+
+AVERAGED_BY_TORCHVISION = {"alexnet": 256 * 6 * 6, "vgg16": 512 * 7 * 7}
+"""Elements of a pooling to the size that is there already, which fvcore counts and we do not build."""
+
+
+@pytest.mark.parametrize("row", ROWS, ids=[row["name"] for row in ROWS])
+def test_figures_are_the_published_ones(row: dict[str, str]) -> None:
+    report = analyze(zoo.load(row["name"]))
+    assert report.params == int(row["params"])
+    if row["macs"]:
+        assert report.macs == int(row["macs"])
+        assert report.fvcore_flops + AVERAGED_BY_TORCHVISION.get(row["name"], 0) == int(row["fvcore_flops"])
+
+
+def test_densenet_bc_for_cifar_has_the_parameters_of_a_closed_form() -> None:
+    def layer(channels: int) -> int:
+        return 2 * channels + channels * 48 + 2 * 48 + 48 * 12 * 9
+
+    total, channels = 3 * 24 * 9, 24
+    for block in range(3):
+        for _ in range(16):
+            total, channels = total + layer(channels), channels + 12
+        if block < 2:
+            total, channels = total + 2 * channels + channels * (channels // 2), channels // 2
+    total += 2 * channels + 10 * channels + 10
+    report = analyze(zoo.load("densenet100_bc"))
+    assert report.params == total
+    assert report.depth == 100
+    assert round(report.params, -5) == 800_000  # table 2 of the paper
+
+
+def test_pre_activation_resnet_has_164_layers_and_1_7_million_parameters() -> None:
+    network = zoo.load("resnet164")
+    report = analyze(network)
+    assert report.depth == 164
+    assert round(report.params, -5) == 1_700_000  # table 4 of the paper
+    # One normalisation before each convolution of a bottleneck, and one before the head; none behind a sum.
+    operations = [layer.operation for layer in report.layers]
+    assert operations.count("BatchNorm") == 3 * 54 + 1
+    assert sum(operation.startswith("Conv") for operation in operations) == 3 * 54 + 1 + 3
+    assert all(
+        layer.output_shape[1:] in ((32, 32), (16, 16), (8, 8)) for layer in report.layers if "stage" in layer.name
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "depth"),
+    [
+        (name, int("".join(filter(str.isdigit, name))))
+        for name in zoo.names()
+        if name.startswith(("vgg", "resnet", "densenet"))
+    ],
+)
+def test_the_number_in_a_name_is_the_depth(name: str, depth: int) -> None:
+    assert analyze(zoo.load(name)).depth == depth
+
+
+def weighted(architecture: Architecture, operation: str) -> list[Layer]:
+    return [layer for layer in analyze(architecture).layers if layer.operation.startswith(operation)]
+
+
+def test_vgg16_layer_by_layer() -> None:
+    network = zoo.load("vgg16")
+    convolutions, linear = weighted(network, "Conv"), weighted(network, "Linear")
+    assert [layer.params - layer.output_shape[0] for layer in convolutions] == [
+        *(1_728, 36_864),
+        *(73_728, 147_456),
+        *(294_912, 589_824, 589_824),
+        *(1_179_648, 2_359_296, 2_359_296, 2_359_296, 2_359_296, 2_359_296),
+    ]
+    assert [layer.params - layer.output_shape[0] for layer in linear] == [102_760_448, 16_777_216, 4_096_000]
+    assert [prod(layer.output_shape) for layer in convolutions] == [
+        *[224 * 224 * 64] * 2,
+        *[112 * 112 * 128] * 2,
+        *[56 * 56 * 256] * 3,
+        *[28 * 28 * 512] * 3,
+        *[14 * 14 * 512] * 3,
+    ]
+    pools = weighted(network, "Pool")
+    assert [layer.output_shape for layer in pools] == [
+        (64, 112, 112),
+        (128, 56, 56),
+        (256, 28, 28),
+        (512, 14, 14),
+        (512, 7, 7),
+    ]
+    assert [layer.activation_bytes // 4 for layer in (convolutions[0], pools[-1])] == [3_211_264, 25_088]
+    convolved = sum(prod(layer.output_shape) for layer in convolutions)
+    pooled = sum(prod(layer.output_shape) for layer in pools)
+    # Each convolution has its ReLU; the head flattens, and twice gives 4,096 three times: linear, ReLU and dropout.
+    assert analyze(network).activation_bytes == 4 * (2 * convolved + pooled + 25_088 + 6 * 4_096 + 1_000)
+
+
+def test_vgg16_convolutions_two_see_5_and_three_see_7() -> None:
+    fields = [layer.receptive_field for layer in weighted(zoo.load("vgg16"), "Conv")]
+    assert [field[0].size for field in fields[:2] if field] == [3, 5]
+    stage3 = [field[0] for field in fields[4:7] if field]
+    # Behind two poolings a step is 4 pixels; the third convolution adds as much as the second to what the first sees.
+    assert [window.size - stage3[0].size for window in stage3] == [0, 2 * 4, 4 * 4]
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [("alexnet", 195), ("vgg16", 212), ("vgg16_bn", 212), ("resnet18", 435), ("resnet50", 427), ("resnet152", 1451)],
+)
+def test_receptive_field_of_the_features(name: str, size: int) -> None:
+    features = [layer for layer in analyze(zoo.load(name)).layers if not layer.name.startswith("head.")]
+    assert features[-1].receptive_field is not None
+    assert [window.size for window in features[-1].receptive_field] == [size, size]
+
+
+OURS = tuple(name for name in zoo.names() if name.startswith(("lenet", "alexnet", "vgg", "resnet", "densenet")))
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_every_network_goes_through_json_and_flattening(name: str) -> None:
+    network = zoo.load(name)
+    again = Architecture.from_json(network.to_json())
+    assert again == network
+    assert again.key == network.key == network.flatten().key
+
+
+def test_no_two_networks_are_the_same() -> None:
+    assert len({zoo.load(name).key for name in OURS}) == len(OURS)
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_classes_and_channels_are_parameters(name: str) -> None:
+    channels, *sizes = zoo.load(name).input_shapes[0]
+    network = zoo.load(name, classes=7, input_shape=[channels + 1, *sizes])
+    assert network.input_shapes == ((channels + 1, *sizes),)
+    assert network.output_shapes == ((7,),)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet50", "resnet164", "densenet121", "densenet100_bc"])
+def test_networks_that_average_everything_take_other_sizes(name: str) -> None:
+    assert zoo.load(name, input_shape=(3, 64, 96)).output_shapes == zoo.load(name).output_shapes
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "message"),
+    [
+        ("resnet5", {}, "unknown network 'resnet5'; did you mean 'resnet50'?"),
+        ("vgg16", {"clases": 10}, "unknown parameter of the network 'vgg16' 'clases'; did you mean 'classes'?"),
+        ("resnet18", {"classes": 0}, "resnet18: classes must be a whole number of at least 1, got 0"),
+        ("densenet121", {"input_shape": (224, 224)}, "densenet121: input_shape must be (channels, height, width)"),
+        ("alexnet", {"input_shape": (3, 299, 299)}, "gives features of 8x8, but the classifier reads 6x6"),
+        ("vgg16", {"input_shape": (3, 32, 32)}, "gives features of 1x1, but the classifier reads 7x7"),
+        ("vgg16", {"input_shape": (3, 16, 16)}, "larger than its padded input"),
+        ("lenet5", {"input_shape": (1, 36, 36)}, "gives features of 2x2, but the classifier reads 1x1"),
+    ],
+)
+def test_what_does_not_fit_is_refused_in_one_line(name: str, parameters: dict[str, object], message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        zoo.load(name, **parameters)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_networks_are_imported_only_when_loaded_and_need_no_torch() -> None:
+    program = (
+        "import sys, search_spaces\n"
+        "assert not any(name.startswith('search_spaces.zoo') for name in sys.modules)\n"
+        "names = search_spaces.zoo.names()\n"
+        "assert not any(name.startswith('search_spaces.zoo.') for name in sys.modules)\n"
+        "for name in names: search_spaces.zoo.load(name)\n"
+        "assert 'torch' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=GOLDEN.parents[2])
