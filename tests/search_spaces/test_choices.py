@@ -217,5 +217,5 @@ def test_there_must_be_something_to_mutate() -> None:
 def test_asking_twice_is_a_mistake_of_the_space() -> None:
     recorder = Recorder(RandomChooser(rng=random.Random(0)))
     recorder.one_of("a", (1, 2))
-    with pytest.raises(AssertionError, match="'a' twice"):
+    with pytest.raises(UserError, match="'a' twice"):
         recorder.one_of("a", (1, 2))
