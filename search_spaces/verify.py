@@ -6,7 +6,7 @@ from keyword import iskeyword
 
 from search_spaces.errors import InvalidArchitecture
 from search_spaces.graph import Cell, Graph, node_shapes
-from search_spaces.ops import Input, Shape
+from search_spaces.ops import Input, Operation, Shape
 
 Rule = Callable[[Graph], str | None]
 """A rule answers None, or what is wrong, naming the node."""
@@ -86,8 +86,11 @@ def _outputs_see_an_input(graph: Graph) -> str | None:
 
 
 def _cells_are_valid(graph: Graph) -> str | None:
+    previous: Operation | None = None
     for node in graph.nodes:
-        if isinstance(node.operation, Cell):
+        # A stage repeats one cell many times.
+        if isinstance(node.operation, Cell) and node.operation is not previous:
+            previous = node.operation
             body = node.operation.body
             if len(body.outputs) != 1:
                 return f"cell {node.name!r} has {len(body.outputs)} outputs, needs exactly 1"
