@@ -1,4 +1,4 @@
-"""What one operation costs to store and to run: parameters, buffers, multiply-accumulates, bytes of its result.
+"""What one operation costs to store and to run: parameters, buffers, multiply-accumulates, elements of its result.
 
 `COST_RULES` has one rule for every operation; what costs nothing says so there. Costs of a graph are sums over its
 nodes, also over those whose result is later thrown away: they run all the same.
@@ -41,7 +41,8 @@ from search_spaces.ops import (
 )
 
 FLOPS_PER_MAC = 2
-BYTES_PER_FLOAT = 4
+ELEMENT_BYTES = {"float32": 4, "float64": 8, "float16": 2, "bfloat16": 2}
+"""The bytes of a number of each type that a network may be of."""
 BYTES_PER_COUNTER = 8
 """An int64: what batch norm counts its batches in, and what an embedding looks up."""
 
@@ -49,14 +50,20 @@ BYTES_PER_COUNTER = 8
 class Cost(NamedTuple):
     """What an operation, or a graph of them, takes for one input without a batch; costs add up field by field.
 
-    `activation_bytes` are those of the output of an operation; in a graph, of all its operations that are not cells.
+    `buffers` are numbers that are kept but not trained, of the network's type; `counters` are those of type int64.
+    `activations` are the elements of the output of an operation; in a graph, of all its operations that are not cells.
     """
 
     params: int = 0
-    buffer_bytes: int = 0
+    buffers: int = 0
+    counters: int = 0
     macs: int = 0
     fvcore_extra: int = 0
-    activation_bytes: int = 0
+    activations: int = 0
+
+    def weight_bytes(self, element_bytes: int) -> int:
+        """What parameters and buffers take, where a number takes so many bytes."""
+        return element_bytes * (self.params + self.buffers) + BYTES_PER_COUNTER * self.counters
 
 
 CostRule = Callable[[Any, Shape, Shape], Cost]
@@ -91,7 +98,8 @@ def _batch_norm(norm: BatchNorm, input_shape: Shape, output_shape: Shape) -> Cos
     channels = input_shape[0]
     return Cost(
         params=2 * channels if norm.affine else 0,
-        buffer_bytes=2 * channels * BYTES_PER_FLOAT + BYTES_PER_COUNTER,
+        buffers=2 * channels,
+        counters=1,
         fvcore_extra=prod(input_shape) * (2 if norm.affine else 1),
     )
 
@@ -130,15 +138,10 @@ COST_RULES: dict[type[Operation], CostRule] = {
 }
 
 
-def tensor_bytes(shape: Shape) -> int:
-    """The bytes of a float32 tensor of this shape, for a batch of 1."""
-    return BYTES_PER_FLOAT * prod(shape)
-
-
 def operation_cost(operation: Operation, input_shape: Shape, output_shape: Shape) -> Cost:
     """The cost of one operation that is not a cell, given the shape of its first input."""
     cost = COST_RULES[type(operation)](operation, input_shape, output_shape)
-    return cost._replace(activation_bytes=tensor_bytes(output_shape))
+    return cost._replace(activations=prod(output_shape))
 
 
 def graph_cost(parts: Iterable[Cost]) -> Cost:

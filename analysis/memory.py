@@ -6,16 +6,16 @@ does with them, because the frame that called it holds them; for the same reason
 Views take no memory: `Identity`, `Flatten` and `Dropout` (in evaluation mode) give the storage of their input again.
 A sum of three or more adds one input after the other, so it holds a partial sum besides its result, as does a product,
 and a convolution with uneven padding, or padding that is not zeros, holds a padded copy of its input. A local response
-norm holds up to three values of the size of its input, an embedding its numbers as 8-byte integers. Everything is float32 and for a batch of 1. What a kernel
-allocates for itself (the columns of a matrix product, the indices of a maximum) is not counted, nor what an allocator
-rounds up.
+norm holds up to three values of the size of its input, an embedding its numbers as 8-byte integers. Everything is for
+one input; a batch takes as many times that. What a kernel allocates for itself (the columns of a matrix product, the
+indices of a maximum) is not counted, nor what an allocator rounds up.
 """
 
 from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any, NamedTuple
 
-from analysis.cost import BYTES_PER_COUNTER, tensor_bytes
+from analysis.cost import BYTES_PER_COUNTER
 from search_spaces.graph import Graph
 from search_spaces.ops import (
     Activation,
@@ -58,61 +58,67 @@ HELD_BY_CALLER = Storage(0, 0, None)
 """The storage of a graph's input."""
 
 
-StorageRule = Callable[[Any, tuple[Shape, ...], Shape], Storage]
-"""From an operation, the shapes of its inputs and the shape of its output to its storage."""
+StorageRule = Callable[[Any, tuple[Shape, ...], Shape, int], Storage]
+"""From an operation, the shapes of its inputs, the shape of its output and the bytes of an element to its storage."""
 
 
-def _view(operation: Operation, input_shapes: tuple[Shape, ...], output_shape: Shape) -> Storage:
+def _view(operation: Operation, input_shapes: tuple[Shape, ...], output_shape: Shape, element_bytes: int) -> Storage:
     return Storage(0, 0, 0)
 
 
-def _new(operation: Operation, input_shapes: tuple[Shape, ...], output_shape: Shape) -> Storage:
-    size = tensor_bytes(output_shape)
+def _new(operation: Operation, input_shapes: tuple[Shape, ...], output_shape: Shape, element_bytes: int) -> Storage:
+    size = element_bytes * prod(output_shape)
     return Storage(size, size, None)
 
 
-def _add(add: Add, input_shapes: tuple[Shape, ...], output_shape: Shape) -> Storage:
-    size = tensor_bytes(output_shape)
+def _add(add: Add, input_shapes: tuple[Shape, ...], output_shape: Shape, element_bytes: int) -> Storage:
+    size = element_bytes * prod(output_shape)
     return Storage(size if len(input_shapes) == 2 else 2 * size, size, None)
 
 
-def _multiply(multiply: Multiply, input_shapes: tuple[Shape, ...], output_shape: Shape) -> Storage:
+def _multiply(multiply: Multiply, input_shapes: tuple[Shape, ...], output_shape: Shape, element_bytes: int) -> Storage:
     live = peak = 0
     product = input_shapes[0]
     for shape in input_shapes[1:]:
         product = max(product, shape, key=prod)
-        size = tensor_bytes(product)
+        size = element_bytes * prod(product)
         peak = max(peak, live + size)
         live = size
     return Storage(peak, live, None)
 
 
-def _local_response_norm(norm: LocalResponseNorm, input_shapes: tuple[Shape, ...], output_shape: Shape) -> Storage:
-    size = tensor_bytes(output_shape)
+def _local_response_norm(
+    norm: LocalResponseNorm, input_shapes: tuple[Shape, ...], output_shape: Shape, element_bytes: int
+) -> Storage:
+    size = element_bytes * prod(output_shape)
     channels, *lengths = output_shape
-    padded = tensor_bytes((channels + norm.size - 1, *lengths))
+    padded = element_bytes * prod((channels + norm.size - 1, *lengths))
     # The squares and their padded copy; later the mean, its multiple, and that plus k.
     return Storage(max(size + padded, 3 * size), size, None)
 
 
-def _channel_shuffle(shuffle: ChannelShuffle, input_shapes: tuple[Shape, ...], output_shape: Shape) -> Storage:
+def _channel_shuffle(
+    shuffle: ChannelShuffle, input_shapes: tuple[Shape, ...], output_shape: Shape, element_bytes: int
+) -> Storage:
     if shuffle.groups in (1, output_shape[0]):
-        return _view(shuffle, input_shapes, output_shape)
-    return _new(shuffle, input_shapes, output_shape)
+        return _view(shuffle, input_shapes, output_shape, element_bytes)
+    return _new(shuffle, input_shapes, output_shape, element_bytes)
 
 
-def _embedding(embedding: Embedding, input_shapes: tuple[Shape, ...], output_shape: Shape) -> Storage:
-    size = tensor_bytes(output_shape)
+def _embedding(
+    embedding: Embedding, input_shapes: tuple[Shape, ...], output_shape: Shape, element_bytes: int
+) -> Storage:
+    size = element_bytes * prod(output_shape)
     return Storage(size + BYTES_PER_COUNTER * prod(input_shapes[0]), size, None)
 
 
-def _conv(conv: Conv, input_shapes: tuple[Shape, ...], output_shape: Shape) -> Storage:
-    size = tensor_bytes(output_shape)
+def _conv(conv: Conv, input_shapes: tuple[Shape, ...], output_shape: Shape, element_bytes: int) -> Storage:
+    size = element_bytes * prod(output_shape)
     if conv.padding_mode == "zeros" and all(before == after for before, after in conv.padding):
         return Storage(size, size, None)
     channels, *lengths = input_shapes[0]
     padded = [length + before + after for length, (before, after) in zip(lengths, conv.padding, strict=True)]
-    return Storage(size + tensor_bytes((channels, *padded)), size, None)
+    return Storage(size + element_bytes * prod((channels, *padded)), size, None)
 
 
 STORAGE_RULES: dict[type[Operation], StorageRule] = {
@@ -138,9 +144,11 @@ STORAGE_RULES: dict[type[Operation], StorageRule] = {
 }
 
 
-def operation_storage(operation: Operation, input_shapes: tuple[Shape, ...], output_shape: Shape) -> Storage:
+def operation_storage(
+    operation: Operation, input_shapes: tuple[Shape, ...], output_shape: Shape, element_bytes: int
+) -> Storage:
     """The storage of one operation that is not a cell."""
-    return STORAGE_RULES[type(operation)](operation, input_shapes, output_shape)
+    return STORAGE_RULES[type(operation)](operation, input_shapes, output_shape, element_bytes)
 
 
 def graph_storage(graph: Graph, parts: Sequence[Storage]) -> Storage:

@@ -1,39 +1,15 @@
-"""The report on an architecture: its totals at once, its layers when they are asked for."""
+"""The report on an architecture: its totals at once, its layers and the memory of training when they are asked for."""
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from fractions import Fraction
-from functools import lru_cache
+from math import prod
 from typing import Any
 
-from analysis.cost import BYTES_PER_FLOAT, FLOPS_PER_MAC, tensor_bytes
-from analysis.receptive_field import Field, Path, node_paths, whole
-from analysis.totals import graph_totals, node_totals
+from analysis.cost import ELEMENT_BYTES, FLOPS_PER_MAC
+from analysis.layer import Layer, architecture_layers, field_to_dict, receptive_fraction
+from analysis.receptive_field import Field
+from analysis.totals import graph_totals
 from search_spaces.architecture import Architecture
-from search_spaces.graph import Cell, Graph, node_shapes
-from search_spaces.ops import (
-    Activation,
-    Add,
-    BatchNorm,
-    ChannelShuffle,
-    Concat,
-    Conv,
-    Dropout,
-    Embedding,
-    Flatten,
-    GlobalPool,
-    Identity,
-    Input,
-    LayerNorm,
-    Linear,
-    LocalResponseNorm,
-    Multiply,
-    Operation,
-    Pool,
-    Shape,
-    Upsample,
-    Zero,
-)
+from search_spaces.errors import UserError, unknown_name
 
 FIGURES: tuple[str, ...] = (
     "params",
@@ -49,37 +25,8 @@ FIGURES: tuple[str, ...] = (
 
 
 @dataclass(frozen=True, slots=True)
-class Layer:
-    """One operation of a network that is not a cell, by its path (`stage1.cell0.conv`).
-
-    `output_shape` is without batch; `activation_bytes` are those of its output in float32; `receptive_field` is on the
-    network's first input, None if nothing of that arrives.
-    """
-
-    name: str
-    operation: str
-    output_shape: Shape
-    params: int
-    macs: int
-    activation_bytes: int
-    receptive_field: Field | None
-
-    def to_dict(self) -> dict[str, Any]:
-        """The layer under its JSON names."""
-        return {
-            "name": self.name,
-            "operation": self.operation,
-            "output_shape": list(self.output_shape),
-            "params": self.params,
-            "macs": self.macs,
-            "activation_bytes": self.activation_bytes,
-            "receptive_field": _field_to_dict(self.receptive_field),
-        }
-
-
-@dataclass(frozen=True, slots=True)
 class Report:
-    """What an architecture costs and sees, for one input without a batch, in float32.
+    """What an architecture costs and sees, for `batch` inputs at once whose numbers are of the type `dtype`.
 
     - `macs`: multiply-accumulates of convolutions and linear layers, without biases; `flops` is twice that.
     - `fvcore_flops`: what fvcore's `FlopCountAnalysis` counts in evaluation mode (see `cost`).
@@ -94,6 +41,8 @@ class Report:
     """
 
     architecture: Architecture = field(repr=False)
+    batch: int
+    dtype: str
     params: int
     macs: int
     fvcore_flops: int
@@ -111,7 +60,12 @@ class Report:
     @property
     def layers(self) -> tuple[Layer, ...]:
         """One row for each operation that is not a cell, in the order in which they run; worked out when asked for."""
-        return _layers(self.architecture)
+        return architecture_layers(self.architecture, batch=self.batch, element_bytes=ELEMENT_BYTES[self.dtype])
+
+    @property
+    def unproductive(self) -> tuple[str, ...]:
+        """The names of the layers whose windows can bring in nothing new (see `Layer`); the first is the border layer."""
+        return tuple(layer.name for layer in self.layers if layer.unproductive)
 
     def figures(self) -> dict[str, int]:
         """`FIGURES` by name; `receptive_field` is its size along the largest axis, 0 if nothing is seen."""
@@ -120,7 +74,10 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """The report under its JSON names, layers included; a receptive field that sees nothing is null."""
+        fraction = receptive_fraction(self.receptive_field, self.architecture.input_shapes[0])
         return {
+            "batch": self.batch,
+            "dtype": self.dtype,
             "params": self.params,
             "macs": self.macs,
             "flops": self.flops,
@@ -129,155 +86,36 @@ class Report:
             "weight_bytes": self.weight_bytes,
             "peak_inference_bytes": self.peak_inference_bytes,
             "depth": self.depth,
-            "receptive_field": _field_to_dict(self.receptive_field),
+            "receptive_field": field_to_dict(self.receptive_field, fraction),
+            "unproductive": list(self.unproductive),
             "layers": [layer.to_dict() for layer in self.layers],
         }
 
 
-def analyze(architecture: Architecture) -> Report:
-    """The report on `architecture`; cells met before, with the same input shapes, are not worked out again."""
-    cost, storage, paths = graph_totals(architecture.graph, architecture.input_shapes)
-    weight_bytes = BYTES_PER_FLOAT * cost.params + cost.buffer_bytes
-    input_bytes = sum(map(tensor_bytes, architecture.input_shapes))
+def analyze(architecture: Architecture, *, batch: int = 1, dtype: str = "float32") -> Report:
+    """The report on `architecture`; cells met before, with the same input shapes, are not worked out again.
+
+    Raises:
+        UserError: the batch is empty, or the type is not one of `float32`, `float64`, `float16` and `bfloat16`.
+    """
+    if dtype not in ELEMENT_BYTES:
+        raise unknown_name("number type", dtype, ELEMENT_BYTES)
+    if batch < 1:
+        raise UserError(f"batch must be at least 1, got {batch}")
+    element_bytes = ELEMENT_BYTES[dtype]
+    cost, storage, paths = graph_totals(architecture.graph, architecture.input_shapes, element_bytes)
+    weight_bytes = cost.weight_bytes(element_bytes)
+    input_bytes = element_bytes * sum(map(prod, architecture.input_shapes))
     return Report(
         architecture=architecture,
+        batch=batch,
+        dtype=dtype,
         params=cost.params,
-        macs=cost.macs,
-        fvcore_flops=cost.macs + cost.fvcore_extra,
-        activation_bytes=cost.activation_bytes,
+        macs=batch * cost.macs,
+        fvcore_flops=batch * (cost.macs + cost.fvcore_extra),
+        activation_bytes=batch * element_bytes * cost.activations,
         weight_bytes=weight_bytes,
-        peak_inference_bytes=weight_bytes + input_bytes + storage.working_bytes,
+        peak_inference_bytes=weight_bytes + batch * (input_bytes + storage.working_bytes),
         depth=max([path.depth for path in paths if path is not None], default=0),
         receptive_field=None if paths[0] is None else paths[0].field,
     )
-
-
-@lru_cache(maxsize=256)
-def _layers(architecture: Architecture) -> tuple[Layer, ...]:
-    first, *others = architecture.input_shapes
-    return tuple(_rows(architecture.graph, architecture.input_shapes, [whole(first), *(None for _ in others)], ""))
-
-
-def _rows(
-    graph: Graph, input_shapes: tuple[Shape, ...], input_paths: list[Path | None], prefix: str
-) -> Iterator[Layer]:
-    shapes = node_shapes(graph, input_shapes)
-    parts = node_totals(graph, shapes)
-    given = dict(zip(graph.inputs, input_paths, strict=True))
-    paths = node_paths(graph, shapes, [part.paths for part in parts], given)
-    for node, part, shape, path in zip(graph.nodes, parts, shapes, paths, strict=True):
-        if isinstance(node.operation, Cell):
-            inner_shapes = tuple(shapes[source] for source in node.inputs)
-            inner_paths = [paths[source] for source in node.inputs]
-            yield from _rows(node.operation.body, inner_shapes, inner_paths, f"{prefix}{node.name}.")
-        elif not isinstance(node.operation, Input):
-            yield Layer(
-                name=prefix + node.name,
-                operation=describe(node.operation),
-                output_shape=shape,
-                params=part.cost.params,
-                macs=part.cost.macs,
-                activation_bytes=part.cost.activation_bytes,
-                receptive_field=None if path is None else path.field,
-            )
-
-
-def _field_to_dict(windows: Field | None) -> dict[str, list[int] | list[float]] | None:
-    if windows is None:
-        return None
-    return {
-        "size": [window.size for window in windows],
-        "stride": [_plain(window.stride) for window in windows],
-        "centre": [window.centre for window in windows],
-    }
-
-
-def _plain(number: int | Fraction) -> int | float:
-    return int(number) if number.denominator == 1 else float(number)
-
-
-def describe(operation: Operation) -> str:
-    """The operation in a few words: its type, its kernel and whatever is not usual about it (`Conv 3x3 stride 2`)."""
-    return " ".join((type(operation).__name__, *DETAILS[type(operation)](operation)))
-
-
-def _no_details(operation: Operation) -> tuple[str, ...]:
-    return ()
-
-
-def _kind(operation: Activation | GlobalPool) -> tuple[str, ...]:
-    return (operation.kind,)
-
-
-def _affine(operation: BatchNorm | LayerNorm) -> tuple[str, ...]:
-    return () if operation.affine else ("not affine",)
-
-
-def _dropout(dropout: Dropout) -> tuple[str, ...]:
-    return (f"{dropout.probability:g}",)
-
-
-def _conv(conv: Conv) -> Iterator[str]:
-    yield _by_axis(conv.kernel)
-    if max(conv.stride) > 1:
-        yield f"stride {_by_axis(conv.stride, together=True)}"
-    if max(conv.dilation) > 1:
-        yield f"dilation {_by_axis(conv.dilation, together=True)}"
-    if conv.groups > 1:
-        yield f"groups {conv.groups}"
-    if conv.padding_mode != "zeros":
-        yield conv.padding_mode
-
-
-def _pool(pool: Pool) -> Iterator[str]:
-    yield pool.kind
-    yield _by_axis(pool.kernel)
-    if max(pool.stride) > 1:
-        yield f"stride {_by_axis(pool.stride, together=True)}"
-    if pool.ceil_mode:
-        yield "ceil"
-
-
-def _upsample(upsample: Upsample) -> tuple[str, ...]:
-    return (upsample.kind, f"x{upsample.factor}")
-
-
-def _embedding(embedding: Embedding) -> tuple[str, ...]:
-    return (f"{embedding.rows}x{embedding.features}",)
-
-
-def _local_response_norm(norm: LocalResponseNorm) -> tuple[str, ...]:
-    return (f"size {norm.size}",)
-
-
-def _channel_shuffle(shuffle: ChannelShuffle) -> tuple[str, ...]:
-    return (f"groups {shuffle.groups}",)
-
-
-def _by_axis(numbers: tuple[int, ...], *, together: bool = False) -> str:
-    """`3x3`; with `together` a number that all axes share stands once."""
-    return "x".join(map(str, numbers[:1] if together and len(set(numbers)) == 1 else numbers))
-
-
-DETAILS: dict[type[Operation], Callable[[Any], tuple[str, ...] | Iterator[str]]] = {
-    Input: _no_details,
-    Identity: _no_details,
-    Zero: _no_details,
-    Conv: _conv,
-    Pool: _pool,
-    GlobalPool: _kind,
-    Upsample: _upsample,
-    Linear: _no_details,
-    Embedding: _embedding,
-    BatchNorm: _affine,
-    LayerNorm: _affine,
-    LocalResponseNorm: _local_response_norm,
-    Activation: _kind,
-    Dropout: _dropout,
-    Flatten: _no_details,
-    ChannelShuffle: _channel_shuffle,
-    Add: _no_details,
-    Multiply: _no_details,
-    Concat: _no_details,
-}
-"""What `describe` says of an operation behind its type."""

@@ -29,31 +29,33 @@ _INPUT = Totals(Cost(), HELD_BY_CALLER, ())
 
 
 @lru_cache(maxsize=16_384)
-def operation_totals(operation: Operation, input_shapes: tuple[Shape, ...]) -> Totals:
-    """The figures of one operation or cell on inputs of these shapes."""
+def operation_totals(operation: Operation, input_shapes: tuple[Shape, ...], element_bytes: int) -> Totals:
+    """The figures of one operation or cell on inputs of these shapes, whose elements take so many bytes."""
     if isinstance(operation, Cell):
-        return graph_totals(operation.body, input_shapes)
+        return graph_totals(operation.body, input_shapes, element_bytes)
     output_shape = operation.output_shape(*input_shapes)
     cost = operation_cost(operation, input_shapes[0], output_shape)
     depth = 1 if cost.macs else 0
     paths = [operation_path(operation, shape, depth=depth) for shape in input_shapes]
     return Totals(
         cost,
-        operation_storage(operation, input_shapes, output_shape),
+        operation_storage(operation, input_shapes, output_shape, element_bytes),
         tuple([ITSELF if path == ITSELF else path for path in paths]),
     )
 
 
-def node_totals(graph: Graph, shapes: tuple[Shape, ...]) -> list[Totals]:
+def node_totals(graph: Graph, shapes: tuple[Shape, ...], element_bytes: int) -> list[Totals]:
     """The figures of every node, where `shapes` are those of the nodes; inputs, which read nothing, cost nothing."""
     return [
-        operation_totals(node.operation, tuple([shapes[source] for source in node.inputs])) if node.inputs else _INPUT
+        operation_totals(node.operation, tuple([shapes[source] for source in node.inputs]), element_bytes)
+        if node.inputs
+        else _INPUT
         for node in graph.nodes
     ]
 
 
-def graph_totals(graph: Graph, input_shapes: tuple[Shape, ...]) -> Totals:
-    """The figures of a graph on inputs of these shapes."""
+def graph_totals(graph: Graph, input_shapes: tuple[Shape, ...], element_bytes: int) -> Totals:
+    """The figures of a graph on inputs of these shapes, whose elements take so many bytes."""
     shapes = node_shapes(graph, input_shapes)
-    costs, storages, steps = zip(*node_totals(graph, shapes), strict=True)
+    costs, storages, steps = zip(*node_totals(graph, shapes, element_bytes), strict=True)
     return Totals(graph_cost(costs), graph_storage(graph, storages), graph_paths(graph, shapes, steps))

@@ -2,6 +2,7 @@
 
 import random
 import weakref
+from math import prod
 from typing import Any
 
 import pytest
@@ -12,7 +13,6 @@ from random_graphs import random_architecture, replace_operations
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from analysis import analyze
-from analysis.cost import tensor_bytes
 from search_spaces import Architecture, load, to_module
 from search_spaces.builder import GraphBuilder
 from search_spaces.graph import Cell
@@ -134,7 +134,7 @@ def torch_peak_bytes(architecture: Architecture) -> int:
         x = torch.empty((1, *architecture.input_shapes[0]))
     with torch.no_grad(), LiveStorage(x, module) as live:
         module(x)
-    return max(live.peak_bytes, tensor_bytes(architecture.input_shapes[0]))
+    return max(live.peak_bytes, 4 * prod(architecture.input_shapes[0]))
 
 
 def predicted_peak_bytes(architecture: Architecture) -> int:

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from random_graphs import random_architecture
 
 from analysis import FIGURES, analyze
-from analysis.report import describe
+from analysis.describe import describe
 from search_spaces import Architecture
 from search_spaces.builder import GraphBuilder
+from search_spaces.errors import UserError
 from search_spaces.ops import (
     Activation,
     Add,
@@ -27,6 +28,7 @@ from search_spaces.ops import (
     GlobalPool,
     Linear,
     LocalResponseNorm,
+    Multiply,
     Operation,
     Pool,
     Upsample,
@@ -75,6 +77,8 @@ def test_json_has_the_names_that_are_promised() -> None:
     report = json.loads(json.dumps(analyze(small_network()).to_dict()))
     layers = report.pop("layers")
     assert report == {
+        "batch": 1,
+        "dtype": "float32",
         "params": 36 + 8 + 10,
         "macs": 36 * 12 + 8,
         "flops": 2 * (36 * 12 + 8),
@@ -83,7 +87,8 @@ def test_json_has_the_names_that_are_promised() -> None:
         "weight_bytes": 4 * 54 + 2 * 16 + 8,
         "peak_inference_bytes": 4 * 54 + 40 + 4 * (48 + 48 + 48),
         "depth": 2,
-        "receptive_field": {"size": [9, 7], "stride": [0, 0], "centre": [3.0, 2.0]},
+        "receptive_field": {"size": [9, 7], "stride": [0, 0], "centre": [3.0, 2.0], "fraction": 1.0},
+        "unproductive": [],
     }
     assert [layer["name"] for layer in layers] == ["stem.conv", "stem.norm", "pool", "flatten", "linear"]
     assert layers[0] == {
@@ -91,9 +96,14 @@ def test_json_has_the_names_that_are_promised() -> None:
         "operation": "Conv 3x3 stride 2",
         "output_shape": [4, 4, 3],
         "params": 36,
+        "weight_bytes": 144,
         "macs": 432,
+        "flops": 864,
+        "input_bytes": 192,
         "activation_bytes": 192,
-        "receptive_field": {"size": [3, 3], "stride": [2, 2], "centre": [0.0, 0.0]},
+        "arithmetic_intensity": round(864 / (192 + 144 + 192), 3),
+        "receptive_field": {"size": [3, 3], "stride": [2, 2], "centre": [0.0, 0.0], "fraction": 9 / 48},
+        "unproductive": False,
     }
 
 
@@ -103,6 +113,46 @@ def test_figures_are_those_that_objectives_may_name() -> None:
     assert tuple(figures) == FIGURES
     assert figures["receptive_field"] == 9
     assert all(figures[name] == getattr(report, name) for name in FIGURES if name != "receptive_field")
+
+
+@pytest.mark.parametrize(("dtype", "element_bytes"), [("float64", 8), ("float16", 2), ("bfloat16", 2)])
+def test_bytes_follow_the_batch_and_the_number_type(dtype: str, element_bytes: int) -> None:
+    one, many = analyze(small_network()), analyze(small_network(), batch=5, dtype=dtype)
+    assert (many.params, many.depth, many.receptive_field) == (one.params, one.depth, one.receptive_field)
+    assert (many.macs, many.fvcore_flops) == (5 * one.macs, 5 * one.fvcore_flops)
+    assert 4 * many.activation_bytes == 5 * element_bytes * one.activation_bytes
+    # The counter of the batch norm stays an int64.
+    assert 4 * (many.weight_bytes - 8) == element_bytes * (one.weight_bytes - 8)
+    activations = one.peak_inference_bytes - one.weight_bytes
+    assert 4 * (many.peak_inference_bytes - many.weight_bytes) == 5 * element_bytes * activations
+    assert sum(layer.activation_bytes for layer in many.layers) == many.activation_bytes
+    assert sum(layer.weight_bytes for layer in many.layers) == many.weight_bytes
+
+
+def test_a_batch_or_number_type_that_cannot_be_is_refused() -> None:
+    with pytest.raises(UserError, match="batch must be at least 1, got 0"):
+        analyze(small_network(), batch=0)
+    with pytest.raises(UserError, match="unknown number type 'float3'; did you mean 'float32'"):
+        analyze(small_network(), dtype="float3")
+
+
+def test_layers_that_see_nothing_new_are_named_from_the_border_layer_on() -> None:
+    builder = GraphBuilder()
+    names = [f"conv{number}" for number in range(1, 6)]
+    end = builder.chain(builder.input(), *((name, conv2d(2, 3)) for name in names), ("point", conv2d(2, 1)))
+    report = analyze(Architecture(builder.graph(end), ((1, 6, 6),)))
+    # conv3 gives windows of 7x7: the convolutions behind it read what sees more than 6x6.
+    assert report.unproductive == ("conv4", "conv5")
+
+
+def test_a_gate_makes_no_layer_unproductive() -> None:
+    builder = GraphBuilder()
+    x = builder.add("conv", conv2d(2, 3), builder.input())
+    gate = builder.chain(x, ("pool", GlobalPool()), ("sigmoid", Activation("sigmoid")))
+    end = builder.add("after", conv2d(2, 3), builder.add("scale", Multiply(), x, gate))
+    report = analyze(Architecture(builder.graph(end), ((1, 6, 6),)))
+    assert [window.size for window in report.receptive_field or ()] == [8, 8]
+    assert report.unproductive == ()
 
 
 def test_depth_counts_the_longest_path_alone() -> None:

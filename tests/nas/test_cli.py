@@ -119,8 +119,9 @@ def test_show_tells_layers_receptive_field_and_history(run: Run, database: Path)
     assert document["params"] == best["params"] == sum(layer["params"] for layer in document["layers"])
     assert document["macs"] == best["macs"] == sum(layer["macs"] for layer in document["layers"])
     assert document["flops"] == 2 * document["macs"]
-    assert {"size", "stride", "centre"} == set(document["receptive_field"])
-    names = {"name", "operation", "output_shape", "params", "macs", "activation_bytes", "receptive_field"}
+    assert {"size", "stride", "centre", "fraction"} == set(document["receptive_field"])
+    names = {"name", "operation", "output_shape", "params", "weight_bytes", "macs", "flops", "activation_bytes"}
+    names |= {"input_bytes", "arithmetic_intensity", "receptive_field", "unproductive"}
     assert all(set(layer) == names for layer in document["layers"])
     assert document["history"][0]["search"] == "done"
     for row in document["history"]:

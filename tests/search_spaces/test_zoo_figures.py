@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis import analyze
-from analysis.report import Layer
+from analysis import Layer, analyze
 from search_spaces import Architecture, zoo
 from search_spaces.errors import UserError
 
