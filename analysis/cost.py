@@ -7,8 +7,8 @@ Conventions: a MAC is one multiplication with its addition, counted in convoluti
 their biases (as torch's `FlopCounterMode` does, which reports twice as many FLOPs); `FLOPS_PER_MAC` is the only place
 that says so. `fvcore_extra` is what fvcore's `FlopCountAnalysis` adds to the MACs of a network in evaluation mode
 (fvcore/nn/jit_handles.py and flop_count.py): for each element 2 in a batch norm and 5 in a layer norm (1 and 4 where
-they are not affine), 1 for each input element of a global average over two axes. It counts 1 for
-each element that is upsampled over two axes, 4 where it is blended. It knows no handler for global averages or
+they are not affine), 1 for each input element of a global or adaptive average over two axes. It counts 1 for
+each element that is upsampled over two axes, 4 where it is blended. It knows no handler for these averages or
 upsampling over one axis, nor for any maximum, sum, product, activation or local response norm, and counts them as 0.
 """
 
@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from search_spaces.ops import (
     Activation,
+    AdaptivePool,
     Add,
     BatchNorm,
     ChannelShuffle,
@@ -110,7 +111,7 @@ def _layer_norm(norm: LayerNorm, input_shape: Shape, output_shape: Shape) -> Cos
     )
 
 
-def _global_pool(pool: GlobalPool, input_shape: Shape, output_shape: Shape) -> Cost:
+def _pool_of_all(pool: GlobalPool | AdaptivePool, input_shape: Shape, output_shape: Shape) -> Cost:
     counted = pool.kind == "average" and len(input_shape) == 3
     return Cost(fvcore_extra=prod(input_shape) if counted else 0)
 
@@ -121,7 +122,8 @@ COST_RULES: dict[type[Operation], CostRule] = {
     Zero: _nothing,
     Conv: _conv,
     Pool: _nothing,
-    GlobalPool: _global_pool,
+    GlobalPool: _pool_of_all,
+    AdaptivePool: _pool_of_all,
     Upsample: _upsample,
     Linear: _linear,
     Embedding: _embedding,

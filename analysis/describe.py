@@ -5,6 +5,7 @@ from typing import Any
 
 from search_spaces.ops import (
     Activation,
+    AdaptivePool,
     Add,
     BatchNorm,
     ChannelShuffle,
@@ -69,6 +70,10 @@ def _pool(pool: Pool) -> Iterator[str]:
         yield "ceil"
 
 
+def _adaptive_pool(pool: AdaptivePool) -> tuple[str, ...]:
+    return (pool.kind, f"to {_by_axis(pool.output_size)}")
+
+
 def _upsample(upsample: Upsample) -> tuple[str, ...]:
     return (upsample.kind, f"x{upsample.factor}")
 
@@ -97,6 +102,7 @@ DETAILS: dict[type[Operation], Callable[[Any], tuple[str, ...] | Iterator[str]]]
     Conv: _conv,
     Pool: _pool,
     GlobalPool: _kind,
+    AdaptivePool: _adaptive_pool,
     Upsample: _upsample,
     Linear: _no_details,
     Embedding: _embedding,

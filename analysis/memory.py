@@ -19,6 +19,7 @@ from analysis.cost import BYTES_PER_COUNTER
 from search_spaces.graph import Graph
 from search_spaces.ops import (
     Activation,
+    AdaptivePool,
     Add,
     BatchNorm,
     ChannelShuffle,
@@ -128,6 +129,7 @@ STORAGE_RULES: dict[type[Operation], StorageRule] = {
     Conv: _conv,
     Pool: _new,
     GlobalPool: _new,
+    AdaptivePool: _new,
     Upsample: _new,
     Linear: _new,
     Embedding: _embedding,

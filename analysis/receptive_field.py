@@ -10,7 +10,7 @@ no longer told apart) sees the union of the windows of all positions and has str
 with the larger stride that holds both at every position is taken, or with stride 0 where one of them is global, as the
 gate of squeeze-and-excitation is.
 
-Behind an upsampling strides and ends may be fractions: positions differ in how many input positions they see, and the
+Behind an upsampling, or a pooling to a size that does not divide its input's, strides and ends may be fractions: positions differ in how many input positions they see, and the
 window holds those of each; its size is the most that any sees. Padding that is not zeros is taken as outside of the
 input, so windows are those of positions away from the border; `seen_box` knows what it mirrors or repeats.
 
@@ -32,6 +32,7 @@ from search_spaces.errors import NotFound, UserError
 from search_spaces.graph import Graph, flatten, node_shapes
 from search_spaces.ops import (
     Activation,
+    AdaptivePool,
     Add,
     BatchNorm,
     ChannelShuffle,
@@ -140,7 +141,23 @@ class Stretch(NamedTuple):
             yield min(first + 1, length - 1)
 
 
-AxisTaps = Taps | Stretch
+class Sections(NamedTuple):
+    """Which inputs one axis of an adaptive pooling reads: its share of them, rounded outwards to whole positions."""
+
+    outputs: int
+    inputs: int
+
+    @property
+    def window(self) -> Window:
+        share = Fraction(self.inputs, self.outputs)
+        rounding = 1 - Fraction(1, share.denominator)
+        return Window(share if self.outputs > 1 else 0, -rounding, share - 1 + rounding)
+
+    def positions(self, output: int, length: int) -> range:
+        return range(output * length // self.outputs, -(-(output + 1) * length // self.outputs))
+
+
+AxisTaps = Taps | Stretch | Sections
 
 TapsRule = Callable[[Any, Shape], tuple[AxisTaps, ...] | None]
 """From an operation and the shape of one of its inputs to its taps on that: none at all if each position reads itself alone,
@@ -168,6 +185,10 @@ def _pool(pool: Pool, shape: Shape) -> tuple[Taps, ...]:
     return tuple(map(Taps, pool.kernel, pool.stride, pool.padding, (1,) * len(pool.kernel)))
 
 
+def _adaptive_pool(pool: AdaptivePool, shape: Shape) -> tuple[Sections, ...]:
+    return tuple(map(Sections, pool.output_size, shape[1:]))
+
+
 def _upsample(upsample: Upsample, shape: Shape) -> tuple[Stretch, ...]:
     return (Stretch(upsample.factor, upsample.kind == "bilinear"),) * (len(shape) - 1)
 
@@ -188,6 +209,7 @@ TAPS_RULES: dict[type[Operation], TapsRule] = {
     Conv: _conv,
     Pool: _pool,
     GlobalPool: _all_of_it,
+    AdaptivePool: _adaptive_pool,
     Upsample: _upsample,
     Linear: _each_its_own,
     Embedding: _embedding,

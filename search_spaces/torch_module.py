@@ -23,6 +23,7 @@ from search_spaces.architecture import Architecture
 from search_spaces.graph import Cell, Graph, node_shapes
 from search_spaces.ops import (
     Activation,
+    AdaptivePool,
     Add,
     BatchNorm,
     ChannelShuffle,
@@ -274,6 +275,13 @@ def _global_pool(operation: GlobalPool, input_shapes: tuple[Shape, ...]) -> nn.M
     return nn.AdaptiveAvgPool1d(1) if axes == 1 else nn.AdaptiveAvgPool2d(1)
 
 
+def _adaptive_pool(operation: AdaptivePool, input_shapes: tuple[Shape, ...]) -> nn.Module:
+    size: Any = operation.output_size
+    if operation.kind == "max":
+        return nn.AdaptiveMaxPool1d(size) if len(size) == 1 else nn.AdaptiveMaxPool2d(size)
+    return nn.AdaptiveAvgPool1d(size) if len(size) == 1 else nn.AdaptiveAvgPool2d(size)
+
+
 def _upsample(operation: Upsample, input_shapes: tuple[Shape, ...]) -> nn.Module:
     if operation.kind == "nearest":
         return nn.Upsample(scale_factor=operation.factor, mode="nearest")
@@ -319,6 +327,7 @@ MODULE_RULES: dict[type[Operation], ModuleRule] = {
     Conv: _conv,
     Pool: _pool,
     GlobalPool: _global_pool,
+    AdaptivePool: _adaptive_pool,
     Upsample: _upsample,
     Linear: _linear,
     Embedding: lambda operation, shapes: PositionEmbedding(operation.rows, operation.features),

@@ -117,6 +117,30 @@ class GlobalPool(Operation):
 
 
 @dataclass(frozen=True, slots=True)
+class AdaptivePool(Operation):
+    """The average or the maximum of as many windows as `output_size` asks for, whatever the size of the input.
+
+    As in torch, output `i` of `m` reads the positions from `floor(i * n / m)` to `ceil((i + 1) * n / m) - 1` of `n`:
+    windows overlap where `m` does not divide `n`, and repeat where it is larger.
+    """
+
+    kind: str
+    output_size: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        check_kind(self, self.kind, POOL_KINDS)
+        if not 1 <= len(self.output_size) <= 2 or min(self.output_size) < 1:
+            raise InvalidArchitecture(
+                f"AdaptivePool: output_size {self.output_size} must be one positive number for each of 1 or 2 spatial axes"
+            )
+
+    def output_shape(self, *inputs: Shape) -> Shape:
+        (shape,) = inputs
+        _check_axes(self, shape, len(self.output_size))
+        return (shape[0], *self.output_size)
+
+
+@dataclass(frozen=True, slots=True)
 class Upsample(Operation):
     """Makes every spatial axis `factor` times as long; `bilinear` blends neighbours (linearly, in 1-D).
 

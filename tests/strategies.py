@@ -12,6 +12,7 @@ from search_spaces.ops import (
     POOL_KINDS,
     UPSAMPLE_KINDS,
     Activation,
+    AdaptivePool,
     Add,
     BatchNorm,
     ChannelShuffle,
@@ -69,7 +70,7 @@ def architectures(
 @st.composite
 def unary_operations(draw: st.DrawFn, shape: Shape, *, keeps_shape: bool = False) -> Operation:
     """An operation that takes a feature map of `shape`; `keeps_shape` asks for one that gives such a map again."""
-    kinds = (_convs, _convs, _pools, _elementwise)
+    kinds = (_convs, _convs, _pools, _elementwise) if keeps_shape else (_convs, _convs, _pools, _adaptive, _elementwise)
     return draw(draw(st.sampled_from(kinds))(shape, keeps_shape=keeps_shape))
 
 
@@ -115,6 +116,11 @@ def _pools(draw: st.DrawFn, shape: Shape, *, keeps_shape: bool) -> Operation:
     # A last window that reads padding alone would have a maximum that is not a number.
     ceil = not any(padding) and draw(st.booleans())
     return Pool(kind, kernel, stride, padding, count_include_pad=include, ceil_mode=ceil)
+
+
+def _adaptive(shape: Shape, *, keeps_shape: bool) -> st.SearchStrategy[Operation]:
+    sizes = st.tuples(*(st.integers(1, 9) for _ in shape[1:]))
+    return st.builds(AdaptivePool, st.sampled_from(POOL_KINDS), sizes)
 
 
 def _elementwise(shape: Shape, *, keeps_shape: bool) -> st.SearchStrategy[Operation]:

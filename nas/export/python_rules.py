@@ -12,6 +12,7 @@ from nas.export.python_layout import Bracketed, Expression, Sum, call
 from search_spaces.errors import UserError
 from search_spaces.ops import (
     Activation,
+    AdaptivePool,
     Add,
     BatchNorm,
     ChannelShuffle,
@@ -142,6 +143,13 @@ def _global_pool(operation: GlobalPool, shapes: tuple[Shape, ...], module: str, 
     return call(f"F.adaptive_{kind}_pool{len(shapes[0]) - 1}d", *inputs, "1")
 
 
+def _adaptive_pool(
+    operation: AdaptivePool, shapes: tuple[Shape, ...], module: str, inputs: tuple[str, ...]
+) -> Expression:
+    kind = {"average": "avg", "max": "max"}[operation.kind]
+    return call(f"F.adaptive_{kind}_pool{len(operation.output_size)}d", *inputs, literal(operation.output_size))
+
+
 def _upsample(operation: Upsample, shapes: tuple[Shape, ...], module: str, inputs: tuple[str, ...]) -> Expression:
     factor = f"scale_factor={literal(operation.factor)}"
     if operation.kind == "nearest":
@@ -205,6 +213,7 @@ FORWARD: dict[type[Operation], ForwardRule] = {
     Conv: _conv,
     Pool: _pool,
     GlobalPool: _global_pool,
+    AdaptivePool: _adaptive_pool,
     Upsample: _upsample,
     Linear: lambda operation, shapes, module, inputs: call(module, *inputs),
     Embedding: lambda operation, shapes, module, inputs: f"{module}({inputs[0]}.long()).movedim(-1, 1)",

@@ -1,7 +1,7 @@
 """AlexNet, as torchvision builds it: the single column of the second paper, which has no normalisation.
 
 torchvision's five convolutions have 64, 192, 384, 256 and 256 channels. Its averaging to 6x6 before the classifier does
-nothing at the published size and is left out (fvcore counts it: 9,216).
+nothing at the published size, and lets the network take others.
 
 References:
     Krizhevsky, Sutskever, Hinton. ImageNet Classification with Deep Convolutional Neural Networks. NIPS 2012.
@@ -12,13 +12,13 @@ from search_spaces.architecture import Architecture
 from search_spaces.builder import GraphBuilder
 from search_spaces.cells import conv_unit
 from search_spaces.ops import Activation, Conv, Shape, pool2d
-from search_spaces.zoo.parts import check_features, check_network, dense_head, stage_cell
+from search_spaces.zoo.parts import check_network, dense_head, stage_cell
 
 _POOL = pool2d("max", 3, stride=2)
 
 
 def alexnet(*, input_shape: Shape = (3, 224, 224), classes: int = 1000) -> Architecture:
-    """AlexNet for images near 224x224.
+    """AlexNet, for images of at least 63x63.
 
     Raises:
         UserError: a parameter is refused.
@@ -37,8 +37,7 @@ def alexnet(*, input_shape: Shape = (3, 224, 224), classes: int = 1000) -> Archi
             ("pool5", _POOL),
         )
     )
-    check_features("alexnet", input_shape, features.output_shape(input_shape), (6, 6))
-    head = dense_head(classes, dropout_first=True)
+    head = dense_head(classes, features=(6, 6), dropout_first=True)
     builder = GraphBuilder()
     value = builder.chain(builder.input(), ("features", features), ("head", head))
     return Architecture(builder.graph(value), (input_shape,))

@@ -1,8 +1,8 @@
 """GoogLeNet: nine inception modules, with two auxiliary classifiers on the way where these are wanted.
 
 As in torchvision, every convolution has batch normalisation instead of a bias, the widest branch has kernels of 3
-instead of 5, and local response normalisation is gone. An auxiliary classifier averages windows of 5 with stride 3, as
-published; torchvision averages to 4x4, which at the published size are other windows of the same number.
+instead of 5, and local response normalisation is gone. An auxiliary classifier averages to 4x4, as torchvision has it; the
+paper averages windows of 5 with stride 3, which at the published size are other windows of the same number.
 
 References:
     Szegedy et al. Going Deeper with Convolutions. CVPR 2015 (table 1 and section 5).
@@ -15,7 +15,7 @@ from search_spaces.architecture import Architecture
 from search_spaces.builder import GraphBuilder
 from search_spaces.cells import InceptionWidths, conv_unit, inception_cell
 from search_spaces.graph import Cell
-from search_spaces.ops import Activation, Dropout, Flatten, Linear, Pool, Shape, pool2d
+from search_spaces.ops import Activation, AdaptivePool, Dropout, Flatten, Linear, Pool, Shape
 from search_spaces.zoo.parts import check_network, pooled_head, stage_cell
 
 _EPSILON = 0.001
@@ -83,7 +83,7 @@ def _auxiliary_head(classes: int) -> Cell:
     builder = GraphBuilder()
     end = builder.chain(
         builder.input(),
-        ("pool", pool2d("average", 5, stride=3)),
+        ("pool", AdaptivePool("average", (4, 4))),
         ("conv", conv_unit(128, 1, epsilon=_EPSILON)),
         ("flatten", Flatten()),
         ("linear1", Linear(1024)),

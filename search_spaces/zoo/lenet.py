@@ -9,8 +9,9 @@ References:
 
 from search_spaces.architecture import Architecture
 from search_spaces.builder import GraphBuilder
+from search_spaces.errors import UserError
 from search_spaces.ops import Activation, Conv, Flatten, Linear, Shape, pool2d
-from search_spaces.zoo.parts import check_features, check_network
+from search_spaces.zoo.parts import check_network
 
 _KERNEL = (5, 5)
 
@@ -33,9 +34,12 @@ def lenet5(*, input_shape: Shape = (1, 32, 32), classes: int = 10) -> Architectu
         ("pool2", pool2d("average", 2)),
         ("conv3", Conv(120, _KERNEL, bias=True)),
     )
-    check_features(
-        "lenet5", input_shape, Architecture(builder.graph(features), (input_shape,)).output_shapes[0], (1, 1)
-    )
+    height, width = Architecture(builder.graph(features), (input_shape,)).output_shapes[0][1:]
+    if (height, width) != (1, 1):
+        raise UserError(
+            f"lenet5: an input_shape of {input_shape} gives features of {height}x{width}, but the classifier reads 1x1; "
+            "use images of 32 to 35 pixels a side"
+        )
     value = builder.chain(
         features,
         ("tanh3", Activation("tanh")),

@@ -3,9 +3,8 @@
 from collections.abc import Iterable
 
 from search_spaces.builder import GraphBuilder
-from search_spaces.errors import UserError
 from search_spaces.graph import Cell
-from search_spaces.ops import Activation, Dropout, Flatten, GlobalPool, Linear, Operation, Shape
+from search_spaces.ops import Activation, AdaptivePool, Dropout, Flatten, GlobalPool, Linear, Operation, Shape
 from search_spaces.spaces.parameters import check_image, check_positive
 
 
@@ -17,22 +16,6 @@ def check_network(name: str, input_shape: Shape, classes: int) -> None:
     """
     check_image(name, input_shape, smallest=1)
     check_positive(name, classes=classes)
-
-
-def check_features(name: str, input_shape: Shape, features: Shape, sizes: Shape) -> None:
-    """Refuses images whose features have not the sizes that the classifier reads.
-
-    torchvision averages features of other sizes to these; at these sizes that changes nothing, and is left out here.
-
-    Raises:
-        UserError: the features have other sizes.
-    """
-    if features[1:] != sizes:
-        height, width = features[1:]
-        raise UserError(
-            f"{name}: an input_shape of {input_shape} gives features of {height}x{width}, but the classifier reads "
-            f"{sizes[0]}x{sizes[1]}; use the size that {name} was made for"
-        )
 
 
 def stage_cell(cells: Iterable[tuple[str, Operation]]) -> Cell:
@@ -50,10 +33,13 @@ def pooled_head(classes: int, *before: tuple[str, Operation], dropout: float = 0
     return builder.cell("head", builder.add("linear", Linear(classes), value))
 
 
-def dense_head(classes: int, *, dropout_first: bool) -> Cell:
-    """Two linear layers of 4,096 with ReLU and dropout, which comes first or last of each, and the linear classifier."""
+def dense_head(classes: int, *, features: tuple[int, int], dropout_first: bool) -> Cell:
+    """Averages of `features` (height, width), two linear layers of 4,096, and the linear classifier.
+
+    The layers of 4,096 have ReLU and dropout, which comes first or last of each.
+    """
     builder = GraphBuilder()
-    value = builder.add("flatten", Flatten(), builder.input())
+    value = builder.chain(builder.input(), ("pool", AdaptivePool("average", features)), ("flatten", Flatten()))
     for number in (1, 2):
         layers = (f"linear{number}", Linear(4_096)), (f"activation{number}", Activation())
         drop = ((f"dropout{number}", Dropout(0.5)),)

@@ -1,7 +1,7 @@
 """VGG with 11, 13, 16 and 19 layers: stages of 3x3 convolutions, each ended by a pooling, and three linear layers.
 
 The paper has no batch normalisation. With it (`vgg16_bn`) the convolutions keep their biases, as in torchvision. Its
-averaging to 7x7 before the classifier does nothing at the published size and is left out (fvcore counts it: 25,088).
+averaging to 7x7 before the classifier does nothing at the published size, and lets the network take others.
 
 References:
     Simonyan, Zisserman. Very Deep Convolutional Networks for Large-Scale Image Recognition. ICLR 2015 (table 1).
@@ -13,7 +13,7 @@ from search_spaces.architecture import Architecture
 from search_spaces.builder import GraphBuilder
 from search_spaces.cells import plain_cell, pooling_cell
 from search_spaces.ops import Shape
-from search_spaces.zoo.parts import check_features, check_network, dense_head, stage_cell
+from search_spaces.zoo.parts import check_network, dense_head, stage_cell
 
 _CHANNELS = (64, 128, 256, 512, 512)
 _LAYERS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
@@ -32,14 +32,11 @@ def _vgg(
     check_network(name, input_shape, classes)
     builder = GraphBuilder()
     value = builder.input()
-    shape = input_shape
     for number, (channels, layers) in enumerate(zip(_CHANNELS, _LAYERS[depth], strict=True), start=1):
         convs = plain_cell(channels, layers=layers, bias=True, normalisation=normalisation)
         stage = stage_cell((("convs", convs), ("pool", pooling_cell("max_pool"))))
         value = builder.add(f"stage{number}", stage, value)
-        shape = stage.output_shape(shape)
-    check_features(name, input_shape, shape, (7, 7))
-    head = dense_head(classes, dropout_first=False)
+    head = dense_head(classes, features=(7, 7), dropout_first=False)
     return Architecture(builder.graph(builder.add("head", head, value)), (input_shape,))
 
 

@@ -11,6 +11,7 @@ from search_spaces.ops import (
     PADDING_MODES,
     UPSAMPLE_KINDS,
     Activation,
+    AdaptivePool,
     Add,
     BatchNorm,
     ChannelShuffle,
@@ -40,6 +41,7 @@ LINEAR_INSTEAD: dict[type[Operation], Callable[[Operation], Operation]] = {
     Dropout: lambda operation: Identity(),
     Pool: lambda pool: Pool("average", pool.kernel, pool.stride, pool.padding, ceil_mode=pool.ceil_mode),
     GlobalPool: lambda operation: GlobalPool("average"),
+    AdaptivePool: lambda pool: AdaptivePool("average", pool.output_size),
 }
 """What stands for an operation in a network whose gradient shows all that it sees: with weights that are all positive
 nothing cancels, and with neither rectifiers nor maxima nothing is switched off."""
@@ -100,7 +102,9 @@ def _random_step(rng: random.Random, shapes: list[Shape], nesting: int) -> tuple
     source = max(rng.randrange(len(shapes)) for _ in range(2))
     shape = shapes[source]
     axes = len(shape) - 1
-    kind = rng.choice(("conv", "conv", "conv", "pool", "join", "join", "gate", "upsample", "simple", "simple", "cell"))
+    kind = rng.choice(
+        ("conv", "conv", "conv", "pool", "adaptive", "join", "join", "gate", "upsample", "simple", "simple", "cell")
+    )
     if kind == "conv":
         return _random_conv(rng, shape), (source,)
     if kind == "pool":
@@ -116,6 +120,8 @@ def _random_step(rng: random.Random, shapes: list[Shape], nesting: int) -> tuple
             ceil_mode=rng.random() < 0.3,
         )
         return pool, (source,)
+    if kind == "adaptive":
+        return AdaptivePool(rng.choice(("average", "max")), tuple(rng.randint(1, 9) for _ in range(axes))), (source,)
     if kind == "upsample" and max(shape[1:], default=9) < 9:
         return Upsample(rng.randint(1, 3), rng.choice(UPSAMPLE_KINDS)), (source,)
     if kind == "gate":

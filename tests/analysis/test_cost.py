@@ -9,6 +9,7 @@ from analysis.receptive_field import TAPS_RULES
 from search_spaces.ops import (
     LEAF_OPERATIONS,
     Activation,
+    AdaptivePool,
     Add,
     BatchNorm,
     Conv,
@@ -46,6 +47,9 @@ def test_every_table_has_a_rule_for_every_operation_and_no_other(table: dict[typ
         (GlobalPool("average"), (16, 4, 4), Cost(fvcore_extra=256, activations=16)),
         (GlobalPool("average"), (16, 4), Cost(activations=16)),
         (GlobalPool("max"), (16, 4, 4), Cost(activations=16)),
+        (AdaptivePool("average", (3, 7)), (16, 4, 4), Cost(fvcore_extra=256, activations=16 * 21)),
+        (AdaptivePool("average", (3,)), (16, 4), Cost(activations=48)),
+        (AdaptivePool("max", (2, 2)), (16, 4, 4), Cost(activations=64)),
         (Pool("max", (2, 2)), (16, 4, 4), Cost(activations=64)),
         (Activation(), (16, 4, 4), Cost(activations=256)),
         (Embedding(50, 8), (12,), Cost(params=400, activations=96)),

@@ -19,6 +19,7 @@ from search_spaces.graph import walk
 from search_spaces.ops import (
     PADDING_MODES,
     Activation,
+    AdaptivePool,
     Add,
     BatchNorm,
     Conv,
@@ -112,6 +113,20 @@ def test_what_is_global_sees_everything_with_stride_0(ending: list[Operation]) -
     assert report.layers[0].receptive_field == (Window(2, -1, 1), Window(2, -1, 1))
     position = (0, 0) if len(report.layers[-1].output_shape) == 3 else ()
     assert seen_box(architecture, position) == ((0, 7), (0, 5))
+
+
+@pytest.mark.parametrize("length", range(1, 13))
+@pytest.mark.parametrize("count", range(1, 13))
+def test_adaptive_pooling_sees_its_share_rounded_outwards(count: int, length: int) -> None:
+    architecture = chain((1, length), AdaptivePool("average", (count,)))
+    # torch/aten/src/ATen/native/AdaptivePooling.h
+    boxes = [(i * length // count, -(-(i + 1) * length // count) - 1) for i in range(count)]
+    assert [seen_box(architecture, (i,)) for i in range(count)] == [(box,) for box in boxes]
+    (window,) = analyze(architecture).receptive_field or ()
+    assert window.stride == (Fraction(length, count) if count > 1 else 0)
+    assert window.size == max(last - first + 1 for first, last in boxes)
+    assert window.low == min(first - window.stride * i for i, (first, _) in enumerate(boxes))
+    assert window.high == max(last - window.stride * i for i, (_, last) in enumerate(boxes))
 
 
 def test_branches_of_different_strides_are_held_by_the_window() -> None:

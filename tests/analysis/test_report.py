@@ -18,6 +18,7 @@ from search_spaces.builder import GraphBuilder
 from search_spaces.errors import UserError
 from search_spaces.ops import (
     Activation,
+    AdaptivePool,
     Add,
     BatchNorm,
     ChannelShuffle,
@@ -172,6 +173,7 @@ def test_depth_counts_the_longest_path_alone() -> None:
         (Conv(8, (5,)), "Conv 5"),
         (Pool("max", (3, 3), (2, 2)), "Pool max 3x3 stride 2"),
         (GlobalPool(), "GlobalPool average"),
+        (AdaptivePool("max", (7, 1)), "AdaptivePool max to 7x1"),
         (BatchNorm(affine=False), "BatchNorm not affine"),
         (Dropout(0.2), "Dropout 0.2"),
         (Activation("silu"), "Activation silu"),

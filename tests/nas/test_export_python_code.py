@@ -29,6 +29,7 @@ from search_spaces.ops import (
     PADDING_MODES,
     UPSAMPLE_KINDS,
     Activation,
+    AdaptivePool,
     Add,
     BatchNorm,
     ChannelShuffle,
@@ -163,6 +164,8 @@ def single_operations() -> Iterator[tuple[Operation, Shape]]:
             yield Pool(kind, (3, 2)[: len(sizes)], twos, ones, count_include_pad=True), shape
             yield Pool(kind, (3, 2)[: len(sizes)], (1, 2)[: len(sizes)], ones), shape
             yield GlobalPool(kind), shape
+            yield AdaptivePool(kind, (4, 12)[: len(sizes)]), shape
+            yield AdaptivePool(kind, (3, 3)[: len(sizes)]), shape
     for shape in ((6,), (6, 5), (6, 5, 4)):
         yield BatchNorm(), shape
         yield BatchNorm(affine=False, epsilon=1e-3), shape

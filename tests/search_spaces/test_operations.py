@@ -14,6 +14,7 @@ from search_spaces.errors import InvalidArchitecture
 from search_spaces.ops import (
     PADDING_MODES,
     Activation,
+    AdaptivePool,
     Add,
     ChannelShuffle,
     Conv,
@@ -57,6 +58,21 @@ def test_ceil_mode_gives_the_windows_of_torch(kind: str, padding: int) -> None:
                 expected = pool(x, kernel, stride, padding, ceil_mode=True, **include)
                 assert operation.output_shape((2, size, size + 1)) == tuple(expected.shape[1:])
                 assert torch.equal(make_module(operation, ((2, size, size + 1),))(x), expected)
+
+
+@pytest.mark.parametrize("kind", ["average", "max"])
+def test_adaptive_pooling_gives_the_windows_of_torch(kind: str) -> None:
+    pools = {"average": (functional.adaptive_avg_pool1d, functional.adaptive_avg_pool2d)}
+    pools["max"] = (functional.adaptive_max_pool1d, functional.adaptive_max_pool2d)
+    for length in range(1, 10):
+        for count in range(1, 10):
+            for axes, pool in enumerate(pools[kind], start=1):
+                operation = AdaptivePool(kind, (count, 3)[:axes])
+                shape = (2, length, 5)[: axes + 1]
+                x = torch.randn(2, *shape)
+                expected = pool(x, operation.output_size)
+                assert operation.output_shape(shape) == tuple(expected.shape[1:])
+                assert torch.equal(make_module(operation, (shape,))(x), expected)
 
 
 @pytest.mark.parametrize(
@@ -152,6 +168,8 @@ def test_what_is_not_said_is_not_written() -> None:
         (ChannelShuffle(3), ((4, 6),), "3 groups"),
         (Upsample(2), ((4,),), "feature map"),
         (Embedding(10, 4), ((1, 6),), "vector of whole numbers"),
+        (AdaptivePool("max", (3, 3)), ((4, 6),), "2 spatial axes"),
+        (AdaptivePool("max", (3,)), ((4,),), "1 spatial axes"),
         (Conv(1, (3,), padding=((4, 0),), padding_mode="reflect"), ((1, 4),), "less padding"),
         (Conv(1, (3,), padding=((0, 5),), padding_mode="circular"), ((1, 4),), "less padding"),
     ],
@@ -166,6 +184,10 @@ def test_inputs_that_do_not_fit_are_refused(operation: Operation, shapes: tuple[
     [
         lambda: LocalResponseNorm(0),
         lambda: ChannelShuffle(0),
+        lambda: AdaptivePool("max", ()),
+        lambda: AdaptivePool("max", (3, 0)),
+        lambda: AdaptivePool("max", (3, 3, 3)),
+        lambda: AdaptivePool("mean", (3, 3)),
         lambda: Upsample(0),
         lambda: Upsample(2, "cubic"),
         lambda: Embedding(0, 4),
