@@ -1,8 +1,9 @@
 """The report on an architecture: its totals at once, its layers and the memory of training when they are asked for."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any, overload
 
 from analysis.cost import ELEMENT_BYTES, FLOPS_PER_MAC
 from analysis.layer import Layer, architecture_layers, field_to_dict, receptive_fraction
@@ -10,6 +11,12 @@ from analysis.receptive_field import Field
 from analysis.totals import graph_totals
 from search_spaces.architecture import Architecture
 from search_spaces.errors import UserError, unknown_name
+from search_spaces.ops import Shape
+
+if TYPE_CHECKING:
+    import torch
+
+    from analysis.torch_model import ModuleReport
 
 FIGURES: tuple[str, ...] = (
     "params",
@@ -92,16 +99,62 @@ class Report:
         }
 
 
-def analyze(architecture: Architecture, *, batch: int = 1, dtype: str = "float32") -> Report:
-    """The report on `architecture`; cells met before, with the same input shapes, are not worked out again.
+Shapes = Shape | Sequence[Shape]
+"""The shape of the input, or one for each input, without the batch axis."""
+
+
+@overload
+def analyze(
+    network: Architecture, *, input_shape: Shapes | None = None, batch: int = 1, dtype: str = "float32"
+) -> Report: ...
+
+
+@overload
+def analyze(
+    network: "torch.nn.Module", *, input_shape: Shapes | None = None, batch: int = 1, dtype: str = "float32"
+) -> "ModuleReport": ...
+
+
+def analyze(
+    network: "Architecture | torch.nn.Module",
+    *,
+    input_shape: Shapes | None = None,
+    batch: int = 1,
+    dtype: str = "float32",
+) -> "Report | ModuleReport":
+    """The report on an architecture, from its graph, or on any torch model, from one trace of it.
+
+    `input_shape` may be left out for an architecture, which knows its own; given, it stands in its place. Cells met
+    before, with the same input shapes, are not worked out again.
 
     Raises:
-        UserError: the batch is empty, or the type is not one of `float32`, `float64`, `float16` and `bfloat16`.
+        UserError: the batch is empty, the type is not one of `float32`, `float64`, `float16` and `bfloat16`, or the
+            network does not take such an input.
     """
     if dtype not in ELEMENT_BYTES:
         raise unknown_name("number type", dtype, ELEMENT_BYTES)
     if batch < 1:
         raise UserError(f"batch must be at least 1, got {batch}")
+    if not isinstance(network, Architecture):
+        from analysis.torch_model import analyze_module
+
+        if input_shape is None:
+            raise UserError(
+                "a torch model does not tell the shape of its input; give it, like input_shape=(3, 224, 224)"
+            )
+        return analyze_module(network, _each(input_shape), batch=batch, dtype=dtype)
+    if input_shape is not None:
+        network = Architecture(network.graph, _each(input_shape))
+    return _report(network, batch, dtype)
+
+
+def _each(input_shape: Shapes) -> tuple[Shape, ...]:
+    """One shape for each input."""
+    sizes = tuple(size for size in input_shape if isinstance(size, int))
+    return (sizes,) if sizes else tuple(tuple(shape) for shape in input_shape if not isinstance(shape, int))
+
+
+def _report(architecture: Architecture, batch: int, dtype: str) -> Report:
     element_bytes = ELEMENT_BYTES[dtype]
     cost, storage, paths = graph_totals(architecture.graph, architecture.input_shapes, element_bytes)
     weight_bytes = cost.weight_bytes(element_bytes)

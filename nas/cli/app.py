@@ -3,7 +3,7 @@
 import typer
 from typer.exceptions import TyperException
 
-from nas.cli import catalog, export, results, search, show
+from nas.cli import analyze, catalog, export, results, search, show
 from search_spaces.errors import UserError
 
 app = typer.Typer(
@@ -15,6 +15,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+app.command("analyze")(analyze.analyze)
 app.command("search")(search.search)
 app.command("resume")(search.resume)
 app.command("list")(results.list_searches)
@@ -23,6 +24,7 @@ app.command("show")(show.show)
 app.command("export")(export.export)
 app.command("spaces")(catalog.spaces)
 app.command("controllers")(catalog.controllers)
+app.command("networks")(catalog.networks)
 
 
 def run(arguments: list[str]) -> int:

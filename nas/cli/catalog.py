@@ -1,8 +1,8 @@
-"""`nas spaces` and `nas controllers`: what there is to choose from."""
+"""`nas spaces`, `nas controllers` and `nas networks`: what there is to choose from."""
 
 from collections.abc import Mapping
 
-from nas.cli.output import JsonFlag, make_table, stdout, write_json
+from nas.cli.output import JsonFlag, make_table, shape_text, stdout, write_json
 
 
 def spaces(as_json: JsonFlag = False) -> None:
@@ -17,6 +17,24 @@ def controllers(as_json: JsonFlag = False) -> None:
     from nas.controllers import registry
 
     _show("controllers", registry.descriptions(), as_json=as_json)
+
+
+def networks(as_json: JsonFlag = False) -> None:
+    """List the classic networks, with their size."""
+    from analysis import analyze
+    from search_spaces import zoo
+
+    reports = {name: analyze(zoo.load(name)) for name in zoo.names()}
+    shapes = {name: report.architecture.input_shapes[0] for name, report in reports.items()}
+    if as_json:
+        rows = [
+            {"name": name, "input_shape": list(shapes[name]), "params": report.params, "macs": report.macs}
+            for name, report in reports.items()
+        ]
+        write_json({"schema": 1, "networks": rows})
+        return
+    table = [(name, shape_text(shapes[name]), report.params, report.macs) for name, report in reports.items()]
+    stdout().print(make_table("Networks", ("name", "input", "params", "macs"), table))
 
 
 def _show(what: str, descriptions: Mapping[str, str], *, as_json: bool) -> None:

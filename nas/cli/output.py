@@ -58,6 +58,19 @@ def cell_text(value: object) -> str:
     return f"{text}.0" if text.lstrip("-").isdigit() else text
 
 
+def shape_text(shape: Sequence[int]) -> str:
+    """Sizes by axis, as people write them: `3x224x224`."""
+    return "x".join(map(str, shape))
+
+
+def bytes_text(value: int) -> str:
+    """Bytes in the largest binary unit that leaves at least one of it."""
+    for unit, size in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if value >= size:
+            return f"{value / size:.4g} {unit}"
+    return f"{value} B"
+
+
 def duration_text(seconds: float | None) -> str:
     """`1:02:03` or `2:03`; a dash for none."""
     if seconds is None:

@@ -136,7 +136,7 @@ def _show_plan(prepared: "Prepared", *, as_json: bool) -> None:
     import random
 
     from analysis import analyze
-    from nas.cli.show import figure_rows
+    from nas.cli.report_tables import figure_rows
 
     rng = random.Random(prepared.config.seed)
     samples = [prepared.space.sample(rng=rng).simplified() for _ in range(DRY_RUN_SAMPLES)]

@@ -1,16 +1,12 @@
 """The command line: what each command prints, and what bad input gets."""
 
 import importlib.util
-import json
 import random
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -20,6 +16,7 @@ import search_spaces
 from analysis import analyze
 from db.store import Store
 from nas.cli import main
+from tests.nas.command_line import Run
 from tests.permissions import unprivileged
 from workers.data import load_test, split_indices
 
@@ -27,33 +24,6 @@ SEARCH = [
     *("search", "--executor", "serial", "--trials", "3", "--epochs", "1", "--controller", "evolution", "--seed", "5"),
     *("--objective", "val_accuracy", "--objective", "macs:min", "--constraint", "params<=60_000"),
 ]
-
-
-@dataclass(frozen=True)
-class Ran:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def document(self) -> Any:
-        return json.loads(self.out)
-
-
-Run = Callable[..., Ran]
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: str) -> Ran:
-        capsys.readouterr()
-        code = main(arguments)
-        captured = capsys.readouterr()
-        return Ran(code, captured.out, captured.err)
-
-    return run
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,107 @@
+"""The tables in which the commands show what a network costs and sees."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from nas.cli.output import bytes_text, make_table, shape_text
+
+if TYPE_CHECKING:
+    from rich.console import Group
+
+    from analysis import Layer, Report, Window
+    from nas.study import Study
+
+
+def figure_rows(report: "Report") -> list[tuple[str, object]]:
+    """The figures that have a name for objectives, as rows of a table."""
+    return list(report.figures().items())
+
+
+def summary_rows(study: "Study") -> list[tuple[str, object, str]]:
+    """All figures of a study as rows of a table, each with a reading that people take in at a glance."""
+    report, training, question = study.report, study.training, study.question
+    rows: list[tuple[str, object, str]] = [
+        (name, value, _reading(name, value)) for name, value in report.figures().items() if name != "receptive_field"
+    ]
+    if study.counts is not None:
+        count = sum(study.counts.values())
+        rows.insert(3, (f"counted by {question.convention}", count, _reading("", count)))
+    how = f"{question.optimizer}, mixed precision" if question.mixed_precision else question.optimizer
+    rows.append(("peak_training_bytes", training.peak_bytes, f"{bytes_text(training.peak_bytes)} with {how}"))
+    rows.append(("saved for backward", training.saved_bytes, bytes_text(training.saved_bytes)))
+    rows.append(("receptive_field", windows_text(report.receptive_field), "of an output, on the input"))
+    blind = report.unproductive
+    rows.append(("unproductive layers", len(blind), f"from {blind[0]} on" if blind else ""))
+    rows.extend(_time_rows(study))
+    return rows
+
+
+def _time_rows(study: "Study") -> list[tuple[str, object, str]]:
+    rows: list[tuple[str, object, str]] = []
+    if study.latency is not None:
+        measured = study.latency
+        spread = f"{measured.low_ms:.4g} to {measured.high_ms:.4g} in {measured.repeats} runs on {measured.device}"
+        rows.append(("latency_ms", measured.median_ms, spread))
+    if study.roofline is not None:
+        rows.append(("roofline_ms", study.roofline.latency_ms, f"at least, on {study.roofline.profile}"))
+    return rows
+
+
+def compare_table(studies: Mapping[str, "Study"]) -> "Group":
+    """One column for each network, one row for each figure."""
+    columns = [{name: value for name, value, _ in summary_rows(study)} for study in studies.values()]
+    rows = [(name, *(column.get(name) for column in columns)) for name in columns[0]]
+    return make_table("Side by side", ("figure", *studies), rows)
+
+
+def layer_table(layers: Sequence["Layer"], *, counts: Mapping[str, int] | None = None, convention: str = "") -> "Group":
+    """One row for each operation; the receptive field's size by axis, a dash where nothing is seen.
+
+    `counts` adds a column with what `convention` counts in each layer.
+    """
+    columns = ["layer", "operation", "output", "params", "macs", *([convention] if counts is not None else [])]
+    columns += ["weight_bytes", "activation_bytes", "flops/byte", "sees", "stride", "centre", "fraction", ""]
+    border = next((layer.name for layer in layers if layer.unproductive), None)
+    rows = [
+        (
+            layer.name,
+            layer.operation,
+            shape_text(layer.output_shape),
+            layer.params,
+            layer.macs,
+            *([counts[layer.name]] if counts is not None else []),
+            layer.weight_bytes,
+            layer.activation_bytes,
+            round(layer.arithmetic_intensity, 2),
+            *_sight(layer),
+            "border" if layer.name == border else "unproductive" if layer.unproductive else "",
+        )
+        for layer in layers
+    ]
+    return make_table("Layers", columns, rows)
+
+
+def _sight(layer: "Layer") -> tuple[object, object, object, object]:
+    windows = layer.receptive_field
+    if windows is None:
+        return None, None, None, None
+    return (
+        windows_text(windows),
+        "x".join(f"{float(window.stride):g}" for window in windows),
+        "x".join(f"{window.centre:g}" for window in windows),
+        layer.receptive_fraction,
+    )
+
+
+def windows_text(windows: "Sequence[Window] | None") -> str | None:
+    """The size of a receptive field by axis (`427x427`)."""
+    return None if windows is None else "x".join(str(window.size) for window in windows)
+
+
+def _reading(name: str, value: int) -> str:
+    if name.endswith("_bytes"):
+        return bytes_text(value)
+    for unit, size in (("G", 10**9), ("M", 10**6), ("k", 10**3)):
+        if value >= size:
+            return f"{value / size:.3g} {unit}"
+    return ""
