@@ -92,11 +92,13 @@ class Pool(Operation):
     def output_shape(self, *inputs: Shape) -> Shape:
         (shape,) = inputs
         _check_axes(self, shape, len(self.kernel))
-        padding = tuple((p, p) for p in self.padding)
+        # A last window may reach beyond the end by a step less one, and is dropped if it begins there.
+        beyond = tuple(s - 1 if self.ceil_mode else 0 for s in self.stride)
+        padding = tuple((p, p + more) for p, more in zip(self.padding, beyond, strict=True))
         sizes = _window_sizes(self, shape[1:], self.kernel, self.stride, padding, (1,) * len(self.kernel))
         if self.ceil_mode:
-            windows = zip(sizes, shape[1:], self.kernel, self.stride, self.padding, strict=True)
-            sizes = tuple(m + ((m - 1) * s + k < n + 2 * p and m * s < n + p) for m, n, k, s, p in windows)
+            ends = zip(sizes, shape[1:], self.stride, self.padding, strict=True)
+            sizes = tuple(m - ((m - 1) * s >= n + p) for m, n, s, p in ends)
         return (shape[0], *sizes)
 
 
