@@ -7,6 +7,7 @@ it makes models, data sets and transforms work; only calling the operators does 
 
 import importlib
 import sys
+import warnings
 from functools import lru_cache
 from importlib.util import find_spec
 from typing import Any
@@ -35,20 +36,25 @@ def obstacle() -> str:
     """
     if find_spec("torchvision") is None:
         return "torchvision is not installed: pip install --no-deps torchvision==0.28.0 (for torch 2.13.0)"
-    try:
-        importlib.import_module("torchvision")
-        return ""
-    except RuntimeError as error:
-        if "operator torchvision::nms does not exist" not in str(error):
-            return f"torchvision does not fit this torch: {error}"
-    for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
-        del sys.modules[name]
-    library = torch.library.Library("torchvision", "DEF")
-    for operator in _OPERATORS:
-        library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    _DECLARED.append(library)
-    try:
-        importlib.import_module("torchvision")
-    except (ImportError, RuntimeError) as error:
-        return f"torchvision does not fit this torch: {error}"
+    failure = _failure()
+    if failure and "operator torchvision::nms does not exist" in failure:
+        for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
+            del sys.modules[name]
+        library = torch.library.Library("torchvision", "DEF")
+        for operator in _OPERATORS:
+            library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        _DECLARED.append(library)
+        failure = _failure()
+    return failure and f"torchvision does not fit this torch: {failure}"
+
+
+def _failure() -> str:
+    """What the import fails with, if it does."""
+    with warnings.catch_warnings():
+        # It warns of extensions for files that do not load either.
+        warnings.simplefilter("ignore")
+        try:
+            importlib.import_module("torchvision")
+        except (ImportError, RuntimeError) as error:
+            return str(error)
     return ""
