@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from search_spaces import canonical, encoding
+from search_spaces.convolutionalize import convolutionalize
 from search_spaces.graph import Graph, flatten, node_shapes
 from search_spaces.ops import Shape
 from search_spaces.simplify import simplify_graph
@@ -55,6 +56,15 @@ class Architecture:
     def flatten(self) -> "Architecture":
         """The same network as a plain graph without cells."""
         return Architecture(flatten(self.graph), self.input_shapes)
+
+    def convolutionalized(self) -> "Architecture":
+        """The twin whose dense head is made of convolutions and slides over larger inputs (see `convolutionalize`).
+
+        Raises:
+            InvalidArchitecture: some operation of the head has no convolutional form.
+        """
+        graph = convolutionalize(self.graph, self.input_shapes)
+        return self if graph == self.graph else Architecture(graph, self.input_shapes)
 
     def to_networkx(self) -> "networkx.MultiDiGraph[int]":
         """A view of the flat graph; nodes carry `operation`, edges the `slot` of the input they feed."""

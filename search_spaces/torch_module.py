@@ -12,7 +12,7 @@ References:
     He, Zhang, Ren, Sun. Delving Deep into Rectifiers. ICCV 2015 (equation 14, the backward case).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -54,6 +54,13 @@ def to_module(architecture: Architecture) -> "GraphModule":
     more than one output.
     """
     return GraphModule(architecture.graph, architecture.input_shapes)
+
+
+def twin_state(twin: Architecture, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of a network, by the names of its state dict, in the shapes that its convolutional twin has them in."""
+    with torch.device("meta"):
+        expected = to_module(twin).state_dict()
+    return {name: tensor.reshape(expected[name].shape) for name, tensor in state.items()}
 
 
 class _Namespace(nn.Module):
