@@ -10,12 +10,12 @@ from search_spaces.ops import Shape
 
 if TYPE_CHECKING:
     import torch
-    from analysis.latency import Latency
-    from analysis.roofline import RooflineEstimate
     from analysis.torch_model import ModuleReport
     from analysis.training_memory import TrainingMemory
 
     from analysis import Report
+    from analysis.latency import Latency
+    from analysis.roofline import RooflineEstimate
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +129,10 @@ def _roofline(architecture: Architecture, question: Question) -> "RooflineEstima
     from analysis.latency import measure_profile
     from analysis.roofline import roofline
 
-    profile = measure_profile() if question.profile is None else find_profile(question.profile)
+    if question.profile is None:
+        profile = measure_profile(question.latency or "cpu", dtype=question.dtype)
+    else:
+        profile = find_profile(question.profile)
     return roofline(architecture, profile, batch=question.batch, dtype=question.dtype)
 
 

@@ -192,7 +192,7 @@ BAD_INPUT = {
     "unknown convention": (["lenet5", "--convention", "fvcor"], 2, "did you mean 'fvcore'"),
     "unknown optimizer": (["lenet5", "--optimizer", "adan"], 2, "did you mean 'adam'"),
     "unknown device": (["lenet5", "--latency", "gpu"], 2, "cuda"),
-    "unknown profile": (["lenet5", "--profile", "h100"], 2, "did you mean"),
+    "unknown profile": (["lenet5", "--profile", "h100"], 2, "h100-sxm"),
     "unknown parameter": (["lenet5", "--set", "class=3"], 2, "did you mean 'classes'"),
     "a parameter without a value": (["lenet5", "--set", "classes"], 2, "NAME=VALUE"),
     "a parameter of a file": (["text.json", "--set", "classes=3"], 2, "classes"),
