@@ -92,7 +92,7 @@ def test_a_torch_module_and_several_types_are_measured() -> None:
     [
         (lambda: measure_latency(zoo.load("lenet5"), device="gpu"), "unknown device 'gpu'; choose one of: cpu, cuda"),
         (lambda: measure_latency(zoo.load("lenet5"), dtype="float31"), "did you mean 'float32'"),
-        (lambda: find_profile("a100-sxm"), "did you mean 'a100-sxm-80gb'"),
+        (lambda: find_profile("a100-sxm-80"), "did you mean 'a100-sxm-80gb'"),
         (lambda: roofline(zoo.load("lenet5"), find_profile("v100-sxm2"), dtype="bfloat16"), "no figure for bfloat16"),
         (lambda: measure_latency(torch.nn.Linear(3, 2), input_shapes=((4,),)), "does not run on cpu"),
     ],
