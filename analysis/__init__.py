@@ -3,5 +3,6 @@
 from analysis.layer import Layer
 from analysis.receptive_field import Window, seen_box
 from analysis.report import FIGURES, Report, analyze
+from analysis.training_memory import TrainingMemory
 
-__all__ = ["FIGURES", "Layer", "Report", "Window", "analyze", "seen_box"]
+__all__ = ["FIGURES", "Layer", "Report", "TrainingMemory", "Window", "analyze", "seen_box"]

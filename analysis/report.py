@@ -9,6 +9,7 @@ from analysis.cost import ELEMENT_BYTES, FLOPS_PER_MAC
 from analysis.layer import Layer, architecture_layers, field_to_dict, receptive_fraction
 from analysis.receptive_field import Field
 from analysis.totals import graph_totals
+from analysis.training_memory import TrainingMemory, training_memory
 from search_spaces.architecture import Architecture
 from search_spaces.errors import UserError, unknown_name
 from search_spaces.ops import Shape
@@ -74,6 +75,25 @@ class Report:
         """The names of the layers whose windows can bring in nothing new (see `Layer`); the first is the border layer."""
         return tuple(layer.name for layer in self.layers if layer.unproductive)
 
+    @property
+    def peak_training_bytes(self) -> int:
+        """The most memory of a training step under SGD with momentum; worked out when asked for."""
+        return self.training_memory().peak_bytes
+
+    def training_memory(self, *, optimizer: str = "momentum", mixed_precision: bool = False) -> TrainingMemory:
+        """The memory of a training step (see `training_memory`).
+
+        Raises:
+            UserError: the optimiser is not one of `sgd`, `momentum` and `adam`.
+        """
+        return training_memory(
+            self.architecture,
+            batch=self.batch,
+            optimizer=optimizer,
+            mixed_precision=mixed_precision,
+            dtype=self.dtype,
+        )
+
     def figures(self) -> dict[str, int]:
         """`FIGURES` by name; `receptive_field` is its size along the largest axis, 0 if nothing is seen."""
         sizes = [window.size for window in self.receptive_field or ()]
@@ -92,6 +112,7 @@ class Report:
             "activation_bytes": self.activation_bytes,
             "weight_bytes": self.weight_bytes,
             "peak_inference_bytes": self.peak_inference_bytes,
+            "peak_training_bytes": self.peak_training_bytes,
             "depth": self.depth,
             "receptive_field": field_to_dict(self.receptive_field, fraction),
             "unproductive": list(self.unproductive),

@@ -79,10 +79,11 @@ class Training:
             loss = functional.cross_entropy(logits, labels, label_smoothing=self._recipe.label_smoothing)
         # A network that sees nothing of its input has no weights, and nothing to learn.
         if loss.requires_grad:
-            self._optimiser.zero_grad()
             self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
             self._scaler.step(self._optimiser)
             self._scaler.update()
+            # Here and not before the next backward pass: gradients need not live while the next forward pass runs.
+            self._optimiser.zero_grad()
         self._step += 1
         return loss.detach()
 

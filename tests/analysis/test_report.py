@@ -87,6 +87,7 @@ def test_json_has_the_names_that_are_promised() -> None:
         "activation_bytes": 4 * (48 + 48 + 4 + 4 + 2),
         "weight_bytes": 4 * 54 + 2 * 16 + 8,
         "peak_inference_bytes": 4 * 54 + 40 + 4 * (48 + 48 + 48),
+        "peak_training_bytes": analyze(small_network()).peak_training_bytes,
         "depth": 2,
         "receptive_field": {"size": [9, 7], "stride": [0, 0], "centre": [3.0, 2.0], "fraction": 1.0},
         "unproductive": [],
