@@ -1,7 +1,7 @@
 """The architecture: a graph with the shapes of its inputs; what is analysed, trained, stored under its key and exported."""
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from search_spaces import canonical, encoding
@@ -25,14 +25,9 @@ class Architecture:
 
     graph: Graph
     input_shapes: tuple[Shape, ...]
-    _hash: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         verify(self.graph, self.input_shapes)
-        object.__setattr__(self, "_hash", hash((self.graph, self.input_shapes)))
-
-    def __hash__(self) -> int:
-        return self._hash
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (Architecture, (self.graph, self.input_shapes))

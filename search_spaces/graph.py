@@ -1,16 +1,15 @@
 """The nested graph: nodes in topological order, and cells, which are operations whose body is again a graph."""
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from search_spaces.errors import InvalidArchitecture
 from search_spaces.ops import Input, Operation, Shape
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(NamedTuple):
     """One operation, the indices of the nodes it reads, and a name that is unique in its graph."""
 
     name: str
@@ -23,27 +22,47 @@ class Graph:
     """A directed acyclic graph as a tuple of nodes in topological order.
 
     Values that come in are nodes with the operation `Input`, by name. `outputs` are pairs of a name and the index of
-    a node; most graphs have one of each. A graph is a value: it compares by content and never changes. Its hash is
-    computed once, so that graphs are cheap keys of memo tables.
+    a node; most graphs have one of each. A graph is a value: it compares by content and never changes. So what has
+    been worked out about it stays true, and is kept with it for as long as it lives: a cell that stands in many places
+    is verified and analysed once, and one that is thrown away leaves nothing behind in any table.
     """
 
     nodes: tuple[Node, ...]
     outputs: tuple[tuple[str, int], ...]
     inputs: tuple[int, ...] = field(init=False, repr=False, compare=False)
     """The indices of the nodes that stand for values from outside."""
-    _hash: int = field(init=False, repr=False, compare=False)
+    wiring: tuple[tuple[int, ...], ...] = field(init=False, repr=False, compare=False)
+    """For each node the indices of the nodes that it reads."""
+    known: dict[Hashable, Any] = field(init=False, repr=False, compare=False)
+    """What has been worked out about the graph, by keys that those agree on who work it out."""
 
     def __post_init__(self) -> None:
         inputs = tuple([index for index, node in enumerate(self.nodes) if isinstance(node.operation, Input)])
         object.__setattr__(self, "inputs", inputs)
-        object.__setattr__(self, "_hash", hash((self.nodes, self.outputs)))
+        object.__setattr__(self, "wiring", tuple([node.inputs for node in self.nodes]))
+        object.__setattr__(self, "known", {})
 
     def __hash__(self) -> int:
-        return self._hash
+        if "hash" not in self.known:
+            self.known["hash"] = hash((self.nodes, self.outputs))
+        return int(self.known["hash"])
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # The hash of a string differs from process to process, so it must not travel.
+        # The hash of a string differs from process to process, so what is known must not travel.
         return (Graph, (self.nodes, self.outputs))
+
+    def refilled(self, nodes: list[Node], known: dict[Hashable, Any]) -> "Graph":
+        """The graph with these nodes, which differ from its own in operations alone; what is `known` holds for it too.
+
+        The caller answers for that; nothing is looked at again.
+        """
+        graph = object.__new__(Graph)
+        object.__setattr__(graph, "nodes", tuple(nodes))
+        object.__setattr__(graph, "outputs", self.outputs)
+        object.__setattr__(graph, "inputs", self.inputs)
+        object.__setattr__(graph, "wiring", self.wiring)
+        object.__setattr__(graph, "known", known.copy())
+        return graph
 
     def consumers(self) -> tuple[tuple[int, ...], ...]:
         """For each node the indices of the nodes that read it, once for each time it is read."""
@@ -77,28 +96,34 @@ def _graph_has_weights(graph: Graph) -> bool:
     return any(node.operation.has_weights for node in graph.nodes)
 
 
-@lru_cache(maxsize=4_096)
 def node_shapes(graph: Graph, input_shapes: tuple[Shape, ...]) -> tuple[Shape, ...]:
-    """The output shape of every node of `graph`, for inputs of these shapes.
+    """The output shape of every node of `graph`, for inputs of these shapes; the graph remembers them.
 
     Raises:
         InvalidArchitecture: an operation refuses its inputs; the message names the node.
     """
+    shapes: tuple[Shape, ...] | None = graph.known.get(input_shapes)
+    if shapes is None:
+        shapes = graph.known[input_shapes] = _node_shapes(graph, input_shapes)
+    return shapes
+
+
+def _node_shapes(graph: Graph, input_shapes: tuple[Shape, ...]) -> tuple[Shape, ...]:
     given = iter(input_shapes)
     shapes: list[Shape] = []
-    for node in graph.nodes:
-        if isinstance(node.operation, Input):
+    for name, operation, inputs in graph.nodes:
+        if isinstance(operation, Input):
             try:
                 shapes.append(next(given))
             except StopIteration:
                 raise InvalidArchitecture(
-                    f"rule inputs: no shape is given for the input {node.name!r}; {len(input_shapes)} given"
+                    f"rule inputs: no shape is given for the input {name!r}; {len(input_shapes)} given"
                 ) from None
         else:
             try:
-                shapes.append(node.operation.output_shape(*[shapes[source] for source in node.inputs]))
+                shapes.append(operation.output_shape(*[shapes[source] for source in inputs]))
             except InvalidArchitecture as error:
-                raise InvalidArchitecture(f"node {node.name!r}: {error}") from None
+                raise InvalidArchitecture(f"node {name!r}: {error}") from None
     if len(graph.inputs) != len(input_shapes):
         raise InvalidArchitecture(f"rule inputs: {len(input_shapes)} shapes for {len(graph.inputs)} inputs")
     return tuple(shapes)

@@ -18,6 +18,7 @@ from search_spaces.choices import (
     mutate,
 )
 from search_spaces.errors import UserError
+from search_spaces.slots import Slots
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,16 @@ class SearchSpace(ABC):
     @abstractmethod
     def build(self, choose: Chooser) -> Architecture:
         """The architecture that the answers of `choose` mean."""
+
+    def slots(self) -> Slots:
+        """The space as one network with slots, whose decisions are those of `build` in the same order.
+
+        Only a space whose decisions each choose operations for fixed places has this form.
+
+        Raises:
+            UserError: the space is not of this form.
+        """
+        raise UserError(f"the space {self.name!r} is not one network with slots; analyze its networks one by one")
 
     def elaborate(self, chooser: Chooser) -> Elaboration:
         """Lets `chooser` answer, and keeps the decisions."""

@@ -1,7 +1,6 @@
 """What a valid graph is: a table of named rules, run on every graph that is built, loaded or mutated."""
 
 from collections.abc import Callable
-from functools import lru_cache
 from keyword import iskeyword
 
 from search_spaces.errors import InvalidArchitecture
@@ -118,17 +117,19 @@ RULES: dict[str, Rule] = {
 """The rules on the structure, in the order in which they are run; each may rely on those before it."""
 
 
-@lru_cache(maxsize=4_096)
 def verify_graph(graph: Graph) -> None:
-    """Runs every rule on the structure of `graph` and of its cells.
+    """Runs every rule on the structure of `graph` and of its cells; a graph remembers that it is valid.
 
     Raises:
         InvalidArchitecture: with the name of the broken rule and of the node.
     """
+    if graph.known.get("valid"):
+        return
     for name, rule in RULES.items():
         complaint = rule(graph)
         if complaint is not None:
             raise InvalidArchitecture(f"rule {name}: {complaint}")
+    graph.known["valid"] = True
 
 
 def verify(graph: Graph, input_shapes: tuple[Shape, ...]) -> None:

@@ -8,7 +8,6 @@ References:
     Dong, Yang. NAS-Bench-201: Extending the Scope of Reproducible Neural Architecture Search. ICLR 2020.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
@@ -17,7 +16,7 @@ from search_spaces.architecture import Architecture
 from search_spaces.builder import GraphBuilder
 from search_spaces.choices import Chooser, Genotype
 from search_spaces.errors import UserError
-from search_spaces.graph import Cell, Graph, Node
+from search_spaces.graph import Cell
 from search_spaces.ops import (
     Activation,
     Add,
@@ -25,7 +24,6 @@ from search_spaces.ops import (
     Flatten,
     GlobalPool,
     Identity,
-    Input,
     Linear,
     Operation,
     Shape,
@@ -33,6 +31,7 @@ from search_spaces.ops import (
     conv2d,
     pool2d,
 )
+from search_spaces.slots import Choice, Slots
 from search_spaces.space import SearchSpace
 from search_spaces.spaces.parameters import check_image, check_positive
 
@@ -64,8 +63,12 @@ class NasBench201(SearchSpace):
         check_image(self.name, self.input_shape, smallest=4, multiple=4)
         check_positive(self.name, classes=self.classes, channels=self.channels, cells_per_stage=self.cells_per_stage)
 
+    def slots(self) -> Slots:
+        return _slots(self)
+
     def build(self, choose: Chooser) -> Architecture:
-        return self._architecture(tuple(choose.one_of(name, OPERATIONS) for name in _DECISIONS))
+        slots = self.slots()
+        return slots.fill([choose.decide(domain) for domain in slots.domains])
 
     def count(self) -> int:
         # The six questions are asked whatever the answers, so there is no tree to walk.
@@ -77,7 +80,7 @@ class NasBench201(SearchSpace):
         Raises:
             UserError: the text is not such a string; the message says what is wrong and where.
         """
-        return self._architecture(_parse(text))
+        return self.slots().fill(_parse(text))
 
     def to_arch_str(self, architecture: Architecture) -> str:
         """The official string of an architecture that this space made.
@@ -86,7 +89,7 @@ class NasBench201(SearchSpace):
             UserError: the architecture is not of this space.
         """
         operations = _operations_of(architecture)
-        if operations is None or self._architecture(operations) != architecture:
+        if operations is None or self.slots().fill(operations) != architecture:
             raise UserError(
                 "the architecture is none of this nasbench201 space; was it made by another space or simplified?"
             )
@@ -114,17 +117,6 @@ class NasBench201(SearchSpace):
             if answer not in OPERATIONS:
                 raise UserError(f"genotype: {name} must be one of {', '.join(OPERATIONS)}, got {answer!r}")
         return _render(tuple(str(answer) for _, answer in genotype.values))
-
-    def _architecture(self, operations: tuple[str, ...]) -> Architecture:
-        parts: list[Node] = [_INPUT, _node("stem", _stem(self.channels), (0,))]
-        for stage in range(3):
-            channels = self.channels * 2**stage
-            if stage:
-                parts.append(_node(f"reduction{stage}", _reduction(channels), (len(parts) - 1,)))
-            operation = _stage(operations, channels, self.cells_per_stage)
-            parts.append(Node(f"stage{stage + 1}", operation, (len(parts) - 1,)))
-        parts.append(_node("head", _head(self.classes), (len(parts) - 1,)))
-        return Architecture(_graph(parts), (self.input_shape,))
 
 
 def _parse(text: str) -> tuple[str, ...]:
@@ -212,40 +204,37 @@ def _relu_conv_norm(family: str, channels: int, kernel: int, stride: int) -> Cel
     return builder.cell(family, end)
 
 
-_INPUT = Node("x", Input())
+@lru_cache
+def _slots(space: NasBench201) -> Slots:
+    """The skeleton with a slot for each edge; so a network is made by exchanging operations in what is verified once."""
+    builder = GraphBuilder()
+    value = builder.add("stem", _stem(space.channels), builder.input())
+    for stage in range(3):
+        channels = space.channels * 2**stage
+        if stage:
+            value = builder.add(f"reduction{stage}", _reduction(channels), value)
+        value = builder.add(f"stage{stage + 1}", _stage(channels, space.cells_per_stage), value)
+    value = builder.add("head", _head(space.classes), value)
+    return Slots(Architecture(builder.graph(value), (space.input_shape,)))
 
 
-# What changes from sample to sample is put together from nodes made once and verified with the whole architecture,
-# because a table of all samples is gone through at thousands a second.
-@lru_cache(maxsize=4_096)
-def _node(name: str, operation: Operation, inputs: tuple[int, ...]) -> Node:
-    return Node(name, operation, inputs)
+def _stage(channels: int, cells: int) -> Cell:
+    builder = GraphBuilder()
+    cell = _cell(channels)
+    return builder.cell("stage", builder.chain(builder.input(), *[(f"cell{index}", cell) for index in range(cells)]))
 
 
-def _graph(nodes: Sequence[Node]) -> Graph:
-    return Graph(tuple(nodes), (("y", len(nodes) - 1),))
-
-
-@lru_cache(maxsize=4_096)
-def _cell(operations: tuple[str, ...], channels: int) -> Cell:
-    nodes = [_INPUT]
-    values = [0]
+def _cell(channels: int) -> Cell:
+    builder = GraphBuilder()
+    values = [builder.input()]
     arriving: list[int] = []
-    for (target, source), decision, operation in zip(EDGES, _DECISIONS, operations, strict=True):
-        arriving.append(len(nodes))
-        nodes.append(_node(decision, _edge(operation, channels), (values[source],)))
+    for (target, source), decision in zip(EDGES, _DECISIONS, strict=True):
+        options = tuple((operation, _edge(operation, channels)) for operation in OPERATIONS)
+        arriving.append(builder.add(decision, Choice(decision, options), values[source]))
         if source == target - 1:
-            if len(arriving) > 1:
-                nodes.append(_node(f"node_{target}", Add(), tuple(arriving)))
-            values.append(len(nodes) - 1)
+            values.append(arriving[0] if len(arriving) == 1 else builder.add(f"node_{target}", Add(), *arriving))
             arriving = []
-    return Cell("nasbench201", _graph(nodes))
-
-
-@lru_cache(maxsize=4_096)
-def _stage(operations: tuple[str, ...], channels: int, cells: int) -> Cell:
-    cell = _cell(operations, channels)
-    return Cell("stage", _graph([_INPUT, *[Node(f"cell{index}", cell, (index,)) for index in range(cells)]]))
+    return builder.cell("nasbench201", values[-1])
 
 
 @lru_cache
