@@ -12,11 +12,12 @@ indices of a maximum) is not counted, nor what an allocator rounds up.
 """
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from math import prod
 from typing import Any, NamedTuple
 
 from analysis.cost import BYTES_PER_COUNTER
-from search_spaces.graph import Graph
+from search_spaces.graph import Graph, Wiring
 from search_spaces.ops import (
     Activation,
     AdaptivePool,
@@ -155,23 +156,36 @@ def operation_storage(
 
 def graph_storage(graph: Graph, parts: Sequence[Storage]) -> Storage:
     """The storage of a graph, from that of its nodes: the peak over its run, and what its first output is."""
-    owner = list(range(len(parts)))
+    workings, sizes, views = zip(*parts, strict=True)
+    target, freed = _lifetimes(graph.wiring, tuple([index for _, index in graph.outputs]), views)
+    live = peak = 0
+    for working_bytes, output_bytes, indices in zip(workings, sizes, freed, strict=True):
+        if live + working_bytes > peak:
+            peak = live + working_bytes
+        live += output_bytes
+        for index in indices:
+            live -= sizes[index]
+    return Storage(peak, sizes[target], graph.inputs.index(target) if target in graph.inputs else None)
+
+
+@lru_cache(maxsize=4_096)
+def _lifetimes(
+    wiring: Wiring, outputs: tuple[int, ...], views: tuple[int | None, ...]
+) -> tuple[int, tuple[tuple[int, ...], ...]]:
+    """The node that owns the storage of the first output, and for each node those whose storage is free after it.
+
+    They follow from which nodes each node reads, and the storage of which of its inputs its result is a view of.
+    """
+    owner = list(range(len(wiring)))
     last_read = list(owner)
-    for index, (node, (_, _, view_of)) in enumerate(zip(graph.nodes, parts, strict=True)):
-        for source in node.inputs:
+    for index, (sources, view_of) in enumerate(zip(wiring, views, strict=True)):
+        for source in sources:
             last_read[owner[source]] = index
         if view_of is not None:
-            owner[index] = owner[node.inputs[view_of]]
-    for _, index in graph.outputs:
-        last_read[owner[index]] = len(parts)
-
-    freed_after = [0] * (len(parts) + 1)
-    live = peak = 0
-    for index, (working_bytes, output_bytes, _) in enumerate(parts):
-        peak = max(peak, live + working_bytes)
-        freed_after[last_read[index]] += output_bytes
-        live += output_bytes - freed_after[index]
-
-    target = owner[graph.outputs[0][1]]
-    is_input = not graph.nodes[target].inputs
-    return Storage(peak, parts[target].output_bytes, graph.inputs.index(target) if is_input else None)
+            owner[index] = owner[sources[view_of]]
+    for index in outputs:
+        last_read[owner[index]] = len(wiring)
+    freed: list[list[int]] = [[] for _ in range(len(wiring) + 1)]
+    for index, last in enumerate(last_read):
+        freed[last].append(index)
+    return owner[outputs[0]], tuple(map(tuple, freed[:-1]))

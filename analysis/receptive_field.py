@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from search_spaces.architecture import Architecture
 from search_spaces.errors import NotFound, UserError
-from search_spaces.graph import Graph, flatten, node_shapes
+from search_spaces.graph import Graph, Wiring, flatten, node_shapes
 from search_spaces.ops import (
     Activation,
     AdaptivePool,
@@ -268,26 +268,33 @@ def compose(before: Path, step: Path) -> Path:
     )
 
 
+class _ShapeMatters(Exception):
+    """Paths of different strides join, and where to depends on how long the axes are."""
+
+
 @lru_cache(maxsize=4_096)
-def unite(paths: tuple[Path, ...], shape: Shape) -> Path:
-    """The path of a value of this shape at which several paths join: the deepest, and all that any of them sees."""
+def unite(paths: tuple[Path, ...], shape: Shape | None) -> Path:
+    """The path of a value of this shape at which several paths join: the deepest, and all that any of them sees.
+
+    The shape matters only where strides differ; where it is not known and matters, `_ShapeMatters` is raised.
+    """
     fields = [path.field for path in paths]
-    depth = max(path.depth for path in paths)
+    depth = max([path.depth for path in paths])
     axes = len(fields[0])
-    if any(len(field) != axes for field in fields):
+    if any([len(field) != axes for field in fields]):
         # One branch reads the positions of a vector, another all of it: what joins is no longer told apart.
         return Path(depth, ())
-    lengths = shape[1:] if len(shape) == axes + 1 else (1,) * axes
     united = []
-    for length, windows in zip(lengths, zip(*fields, strict=True), strict=True):
-        stride = 0 if any(window.stride == 0 for window in windows) else max(window.stride for window in windows)
-        united.append(
-            Window(
-                stride,
-                min(window.low + min(0, (window.stride - stride) * (length - 1)) for window in windows),
-                max(window.high + max(0, (window.stride - stride) * (length - 1)) for window in windows),
-            )
-        )
+    for axis, windows in enumerate(zip(*fields, strict=True), start=1):
+        strides, lows, highs = zip(*windows, strict=True)
+        stride = 0 if 0 in strides else max(strides)
+        if min(strides) != stride or max(strides) != stride:
+            if shape is None:
+                raise _ShapeMatters
+            last = shape[axis] - 1 if len(shape) == axes + 1 else 0
+            lows = tuple([low + min(0, (own - stride) * last) for own, low, _ in windows])
+            highs = tuple([high + max(0, (own - stride) * last) for own, _, high in windows])
+        united.append(Window(stride, min(lows), max(highs)))
     return Path(depth, tuple(united))
 
 
@@ -301,26 +308,54 @@ def node_paths(
 
     `steps` holds for each node the paths from each of its inputs to its result.
     """
-    paths: list[Path | None] = []
-    for node, node_steps, shape in zip(graph.nodes, steps, shapes, strict=True):
-        if not node_steps:
-            paths.append(given.get(len(paths)))
-            continue
-        arriving = []
-        for source, step in zip(node.inputs, node_steps, strict=True):
-            before = paths[source]
-            if before is not None and step is not None:
-                arriving.append(before if step is ITSELF else compose(before, step))
-        paths.append(arriving[0] if len(arriving) == 1 else unite(tuple(arriving), shape) if arriving else None)
-    return paths
+    return _paths(graph.wiring, shapes, steps, given)
 
 
 def graph_paths(
-    graph: Graph, shapes: Sequence[Shape], steps: Sequence[Sequence[Path | None]]
+    graph: Graph, shapes: Sequence[Shape], steps: tuple[tuple[Path | None, ...], ...]
 ) -> tuple[Path | None, ...]:
     """The path from each input of `graph` to its first output."""
     target = graph.outputs[0][1]
-    return tuple([node_paths(graph, shapes, steps, {start: whole(shapes[start])})[target] for start in graph.inputs])
+    starts = tuple([(start, whole(shapes[start])) for start in graph.inputs])
+    try:
+        return _shapeless_paths(graph.wiring, steps, starts, target)
+    except _ShapeMatters:
+        return tuple([_paths(graph.wiring, shapes, steps, dict([start]))[target] for start in starts])
+
+
+@lru_cache(maxsize=4_096)
+def _shapeless_paths(
+    wiring: Wiring, steps: tuple[tuple[Path | None, ...], ...], starts: tuple[tuple[int, Path], ...], target: int
+) -> tuple[Path | None, ...]:
+    """`graph_paths` where shapes do not matter, so that cells of one structure need it once for all sizes and widths."""
+    return tuple([_paths(wiring, None, steps, dict([start]))[target] for start in starts])
+
+
+def _paths(
+    wiring: Wiring,
+    shapes: Sequence[Shape] | None,
+    steps: Sequence[Sequence[Path | None]],
+    given: Mapping[int, Path | None],
+) -> list[Path | None]:
+    paths: list[Path | None] = []
+    for sources, node_steps in zip(wiring, steps, strict=True):
+        if len(sources) == 1:
+            before, step = paths[sources[0]], node_steps[0]
+            if before is None or step is None:
+                paths.append(None)
+            else:
+                paths.append(before if step is ITSELF else compose(before, step))
+        elif not sources:
+            paths.append(given.get(len(paths)))
+        else:
+            arriving = []
+            for source, step in zip(sources, node_steps, strict=True):
+                before = paths[source]
+                if before is not None and step is not None:
+                    arriving.append(before if step is ITSELF else compose(before, step))
+            shape = None if shapes is None else shapes[len(paths)]
+            paths.append(arriving[0] if len(arriving) == 1 else unite(tuple(arriving), shape) if arriving else None)
+    return paths
 
 
 def seen_box(

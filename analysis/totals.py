@@ -46,16 +46,25 @@ def operation_totals(operation: Operation, input_shapes: tuple[Shape, ...], elem
 
 def node_totals(graph: Graph, shapes: tuple[Shape, ...], element_bytes: int) -> list[Totals]:
     """The figures of every node, where `shapes` are those of the nodes; inputs, which read nothing, cost nothing."""
-    return [
-        operation_totals(node.operation, tuple([shapes[source] for source in node.inputs]), element_bytes)
-        if node.inputs
-        else _INPUT
-        for node in graph.nodes
-    ]
+    parts = []
+    for _, operation, inputs in graph.nodes:
+        given = (shapes[inputs[0]],) if len(inputs) == 1 else tuple([shapes[source] for source in inputs])
+        if not inputs:
+            parts.append(_INPUT)
+        elif isinstance(operation, Cell):
+            parts.append(graph_totals(operation.body, given, element_bytes))
+        else:
+            parts.append(operation_totals(operation, given, element_bytes))
+    return parts
 
 
 def graph_totals(graph: Graph, input_shapes: tuple[Shape, ...], element_bytes: int) -> Totals:
-    """The figures of a graph on inputs of these shapes, whose elements take so many bytes."""
-    shapes = node_shapes(graph, input_shapes)
-    costs, storages, steps = zip(*node_totals(graph, shapes, element_bytes), strict=True)
-    return Totals(graph_cost(costs), graph_storage(graph, storages), graph_paths(graph, shapes, steps))
+    """The figures of a graph on inputs of these shapes, whose elements take so many bytes; the graph remembers them."""
+    key = (input_shapes, element_bytes)
+    totals: Totals | None = graph.known.get(key)
+    if totals is None:
+        shapes = node_shapes(graph, input_shapes)
+        costs, storages, steps = zip(*node_totals(graph, shapes, element_bytes), strict=True)
+        totals = Totals(graph_cost(costs), graph_storage(graph, storages), graph_paths(graph, shapes, steps))
+        graph.known[key] = totals
+    return totals

@@ -9,6 +9,10 @@ from search_spaces.errors import InvalidArchitecture
 from search_spaces.ops import Input, Operation, Shape
 
 
+Wiring = tuple[tuple[int, ...], ...]
+"""For each node of a graph the indices of the nodes that it reads."""
+
+
 class Node(NamedTuple):
     """One operation, the indices of the nodes it reads, and a name that is unique in its graph."""
 
@@ -31,8 +35,7 @@ class Graph:
     outputs: tuple[tuple[str, int], ...]
     inputs: tuple[int, ...] = field(init=False, repr=False, compare=False)
     """The indices of the nodes that stand for values from outside."""
-    wiring: tuple[tuple[int, ...], ...] = field(init=False, repr=False, compare=False)
-    """For each node the indices of the nodes that it reads."""
+    wiring: Wiring = field(init=False, repr=False, compare=False)
     known: dict[Hashable, Any] = field(init=False, repr=False, compare=False)
     """What has been worked out about the graph, by keys that those agree on who work it out."""
 
