@@ -158,14 +158,14 @@ def graph_storage(graph: Graph, parts: Sequence[Storage]) -> Storage:
     """The storage of a graph, from that of its nodes: the peak over its run, and what its first output is."""
     workings, sizes, views = zip(*parts, strict=True)
     target, freed = _lifetimes(graph.wiring, tuple([index for _, index in graph.outputs]), views)
-    live = peak = 0
+    live = 0
+    held = []
     for working_bytes, output_bytes, indices in zip(workings, sizes, freed, strict=True):
-        if live + working_bytes > peak:
-            peak = live + working_bytes
+        held.append(live + working_bytes)
         live += output_bytes
         for index in indices:
             live -= sizes[index]
-    return Storage(peak, sizes[target], graph.inputs.index(target) if target in graph.inputs else None)
+    return Storage(max(held), sizes[target], graph.inputs.index(target) if target in graph.inputs else None)
 
 
 @lru_cache(maxsize=4_096)

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 from search_spaces.errors import InvalidArchitecture
 from search_spaces.ops import Input, Operation, Shape
 
-
 Wiring = tuple[tuple[int, ...], ...]
 """For each node of a graph the indices of the nodes that it reads."""
 

@@ -29,8 +29,8 @@ from search_spaces.choices import Chooser
 from search_spaces.errors import UserError
 from search_spaces.graph import Cell
 from search_spaces.ops import Dropout, Flatten, GlobalPool, Linear, Shape, pool2d
+from search_spaces.parameters import check_image, check_positive
 from search_spaces.space import SearchSpace
-from search_spaces.spaces.parameters import check_image, check_positive
 
 FAMILIES = ("plain", "residual", "bottleneck", "dense", "inception")
 """What the cells of a stage may be."""

@@ -31,9 +31,9 @@ from search_spaces.ops import (
     conv2d,
     pool2d,
 )
+from search_spaces.parameters import check_image, check_positive
 from search_spaces.slots import Choice, Slots
 from search_spaces.space import SearchSpace
-from search_spaces.spaces.parameters import check_image, check_positive
 
 OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 """What an edge may do, in the benchmark's order and words."""

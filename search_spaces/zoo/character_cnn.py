@@ -11,7 +11,7 @@ from search_spaces.builder import GraphBuilder
 from search_spaces.cells import highway_cell
 from search_spaces.errors import UserError
 from search_spaces.ops import Activation, Concat, Conv, Embedding, Flatten, GlobalPool, Shape
-from search_spaces.spaces.parameters import check_positive
+from search_spaces.parameters import check_positive
 
 _FILTERS = {1: 50, 2: 100, 3: 150, 4: 200, 5: 200, 6: 200, 7: 200}
 """Filters by their width: min(200, 50 · width), in table 2."""

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from search_spaces.builder import GraphBuilder
 from search_spaces.graph import Cell
 from search_spaces.ops import Activation, AdaptivePool, Dropout, Flatten, GlobalPool, Linear, Operation, Shape
-from search_spaces.spaces.parameters import check_image, check_positive
+from search_spaces.parameters import check_image, check_positive
 
 
 def check_network(name: str, input_shape: Shape, classes: int) -> None:

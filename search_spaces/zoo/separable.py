@@ -8,7 +8,7 @@ from search_spaces.architecture import Architecture
 from search_spaces.builder import GraphBuilder
 from search_spaces.cells import separable_cell
 from search_spaces.ops import Shape
-from search_spaces.spaces.parameters import check_image, check_positive
+from search_spaces.parameters import check_image, check_positive
 
 
 def separable_pair(*, input_shape: Shape = (1, 224, 224), channels: int = 1, kernel: int = 3) -> Architecture:

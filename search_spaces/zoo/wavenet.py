@@ -13,7 +13,7 @@ from search_spaces.builder import GraphBuilder
 from search_spaces.cells import gated_cell
 from search_spaces.errors import UserError
 from search_spaces.ops import Activation, Add, Conv, Shape
-from search_spaces.spaces.parameters import check_positive
+from search_spaces.parameters import check_positive
 
 
 def wavenet(

@@ -1,4 +1,4 @@
-"""Checks of what a user gives a space as parameters, with the name of the space and of the parameter in the error."""
+"""Checks of the parameters that a user gives a space or a network; errors name it and the parameter."""
 
 from search_spaces.errors import UserError
 
