@@ -157,19 +157,19 @@ def operation_storage(
 def graph_storage(graph: Graph, parts: Sequence[Storage]) -> Storage:
     """The storage of a graph, from that of its nodes: the peak over its run, and what its first output is."""
     workings, sizes, views = zip(*parts, strict=True)
-    target, freed = _lifetimes(graph.wiring, tuple([index for _, index in graph.outputs]), views)
-    live = 0
-    held = []
+    target, freed = lifetimes(graph.wiring, tuple([index for _, index in graph.outputs]), views)
+    live = peak = 0
     for working_bytes, output_bytes, indices in zip(workings, sizes, freed, strict=True):
-        held.append(live + working_bytes)
+        if live + working_bytes > peak:  # noqa: PLR1730 - the call of max would take as long as all the rest
+            peak = live + working_bytes
         live += output_bytes
         for index in indices:
             live -= sizes[index]
-    return Storage(max(held), sizes[target], graph.inputs.index(target) if target in graph.inputs else None)
+    return Storage(peak, sizes[target], graph.inputs.index(target) if target in graph.inputs else None)
 
 
 @lru_cache(maxsize=4_096)
-def _lifetimes(
+def lifetimes(
     wiring: Wiring, outputs: tuple[int, ...], views: tuple[int | None, ...]
 ) -> tuple[int, tuple[tuple[int, ...], ...]]:
     """The node that owns the storage of the first output, and for each node those whose storage is free after it.

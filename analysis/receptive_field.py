@@ -281,7 +281,7 @@ def unite(paths: tuple[Path, ...], shape: Shape | None) -> Path:
     fields = [path.field for path in paths]
     depth = max([path.depth for path in paths])
     axes = len(fields[0])
-    if any([len(field) != axes for field in fields]):
+    if any(len(field) != axes for field in fields):
         # One branch reads the positions of a vector, another all of it: what joins is no longer told apart.
         return Path(depth, ())
     united = []
@@ -323,7 +323,7 @@ def graph_paths(
         return tuple([_paths(graph.wiring, shapes, steps, dict([start]))[target] for start in starts])
 
 
-@lru_cache(maxsize=4_096)
+@lru_cache(maxsize=1_024)
 def _shapeless_paths(
     wiring: Wiring, steps: tuple[tuple[Path | None, ...], ...], starts: tuple[tuple[int, Path], ...], target: int
 ) -> tuple[Path | None, ...]:

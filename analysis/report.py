@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import TYPE_CHECKING, Any, overload
 
-from analysis.cost import ELEMENT_BYTES, FLOPS_PER_MAC
+from analysis.cost import ELEMENT_BYTES, FLOPS_PER_MAC, Cost
 from analysis.layer import Layer, architecture_layers, field_to_dict, receptive_fraction
 from analysis.receptive_field import Field
 from analysis.totals import graph_totals
@@ -152,10 +152,7 @@ def analyze(
         UserError: the batch is empty, the type is not one of `float32`, `float64`, `float16` and `bfloat16`, or the
             network does not take such an input.
     """
-    if dtype not in ELEMENT_BYTES:
-        raise unknown_name("number type", dtype, ELEMENT_BYTES)
-    if batch < 1:
-        raise UserError(f"batch must be at least 1, got {batch}")
+    element_bytes = checked_element_bytes(batch, dtype)
     if not isinstance(network, Architecture):
         from analysis.torch_model import analyze_module
 
@@ -166,7 +163,7 @@ def analyze(
         return analyze_module(network, _each(input_shape), batch=batch, dtype=dtype)
     if input_shape is not None:
         network = Architecture(network.graph, _each(input_shape))
-    return _report(network, batch, dtype)
+    return _report(network, batch, dtype, element_bytes)
 
 
 def _each(input_shape: Shapes) -> tuple[Shape, ...]:
@@ -175,21 +172,42 @@ def _each(input_shape: Shapes) -> tuple[Shape, ...]:
     return (sizes,) if sizes else tuple(tuple(shape) for shape in input_shape if not isinstance(shape, int))
 
 
-def _report(architecture: Architecture, batch: int, dtype: str) -> Report:
-    element_bytes = ELEMENT_BYTES[dtype]
+def _report(architecture: Architecture, batch: int, dtype: str, element_bytes: int) -> Report:
     cost, storage, paths = graph_totals(architecture.graph, architecture.input_shapes, element_bytes)
-    weight_bytes = cost.weight_bytes(element_bytes)
-    input_bytes = element_bytes * sum(map(prod, architecture.input_shapes))
     return Report(
         architecture=architecture,
         batch=batch,
         dtype=dtype,
-        params=cost.params,
-        macs=batch * cost.macs,
-        fvcore_flops=batch * (cost.macs + cost.fvcore_extra),
-        activation_bytes=batch * element_bytes * cost.activations,
-        weight_bytes=weight_bytes,
-        peak_inference_bytes=weight_bytes + batch * (input_bytes + storage.working_bytes),
         depth=max([path.depth for path in paths if path is not None], default=0),
         receptive_field=None if paths[0] is None else paths[0].field,
+        **sums(cost, storage.working_bytes, architecture.input_shapes, batch, element_bytes),
     )
+
+
+def checked_element_bytes(batch: int, dtype: str) -> int:
+    """The bytes of a number of the type `dtype`.
+
+    Raises:
+        UserError: the batch is empty, or there is no such type.
+    """
+    if dtype not in ELEMENT_BYTES:
+        raise unknown_name("number type", dtype, ELEMENT_BYTES)
+    if batch < 1:
+        raise UserError(f"batch must be at least 1, got {batch}")
+    return ELEMENT_BYTES[dtype]
+
+
+def sums(
+    cost: Cost, working_bytes: Any, input_shapes: tuple[Shape, ...], batch: int, element_bytes: int
+) -> dict[str, Any]:
+    """The figures that are added up over a network, by their names in a report; of one network, or arrays of many."""
+    weight_bytes = cost.weight_bytes(element_bytes)
+    input_bytes = element_bytes * sum(map(prod, input_shapes))
+    return {
+        "params": cost.params,
+        "macs": batch * cost.macs,
+        "fvcore_flops": batch * (cost.macs + cost.fvcore_extra),
+        "activation_bytes": batch * element_bytes * cost.activations,
+        "weight_bytes": weight_bytes,
+        "peak_inference_bytes": weight_bytes + batch * (input_bytes + working_bytes),
+    }

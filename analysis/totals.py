@@ -25,7 +25,8 @@ class Totals(NamedTuple):
     paths: tuple[Path | None, ...]
 
 
-_INPUT = Totals(Cost(), HELD_BY_CALLER, ())
+INPUT_TOTALS = Totals(Cost(), HELD_BY_CALLER, ())
+"""Inputs read nothing and cost nothing."""
 
 
 @lru_cache(maxsize=16_384)
@@ -50,7 +51,7 @@ def node_totals(graph: Graph, shapes: tuple[Shape, ...], element_bytes: int) -> 
     for _, operation, inputs in graph.nodes:
         given = (shapes[inputs[0]],) if len(inputs) == 1 else tuple([shapes[source] for source in inputs])
         if not inputs:
-            parts.append(_INPUT)
+            parts.append(INPUT_TOTALS)
         elif isinstance(operation, Cell):
             parts.append(graph_totals(operation.body, given, element_bytes))
         else:
