@@ -177,10 +177,9 @@ class _Walk:
 
     def _storage(self, graph: Graph, parts: list[_Sums]) -> tuple[Numbers, Numbers, Numbers]:
         """`graph_storage`, for all networks together whose values are views of the same others."""
-        outputs = tuple([index for _, index in graph.outputs])
         found = numpy.empty((3, self._networks), dtype=numpy.int64)
         for views, rows in self._equal_views([part.view_of for part in parts]):
-            target, freed = lifetimes(graph.wiring, outputs, views)
+            target, freed = lifetimes(graph.wiring, graph.outputs, views)
             sizes = [_rows(part.output_bytes, rows) for part in parts]
             live = peak = numpy.zeros((), dtype=numpy.int64)
             for part, size, indices in zip(parts, sizes, freed, strict=True):

@@ -148,4 +148,4 @@ def operation_cost(operation: Operation, input_shape: Shape, output_shape: Shape
 
 def graph_cost(parts: Iterable[Cost]) -> Cost:
     """The cost of a graph from that of its nodes."""
-    return Cost(*map(sum, zip(*parts, strict=True)))
+    return Cost._make(map(sum, zip(*parts, strict=True)))

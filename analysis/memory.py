@@ -157,7 +157,7 @@ def operation_storage(
 def graph_storage(graph: Graph, parts: Sequence[Storage]) -> Storage:
     """The storage of a graph, from that of its nodes: the peak over its run, and what its first output is."""
     workings, sizes, views = zip(*parts, strict=True)
-    target, freed = lifetimes(graph.wiring, tuple([index for _, index in graph.outputs]), views)
+    target, freed = lifetimes(graph.wiring, graph.outputs, views)
     live = peak = 0
     for working_bytes, output_bytes, indices in zip(workings, sizes, freed, strict=True):
         if live + working_bytes > peak:  # noqa: PLR1730 - the call of max would take as long as all the rest
@@ -170,7 +170,7 @@ def graph_storage(graph: Graph, parts: Sequence[Storage]) -> Storage:
 
 @lru_cache(maxsize=4_096)
 def lifetimes(
-    wiring: Wiring, outputs: tuple[int, ...], views: tuple[int | None, ...]
+    wiring: Wiring, outputs: tuple[tuple[str, int], ...], views: tuple[int | None, ...]
 ) -> tuple[int, tuple[tuple[int, ...], ...]]:
     """The node that owns the storage of the first output, and for each node those whose storage is free after it.
 
@@ -183,9 +183,9 @@ def lifetimes(
             last_read[owner[source]] = index
         if view_of is not None:
             owner[index] = owner[sources[view_of]]
-    for index in outputs:
+    for _, index in outputs:
         last_read[owner[index]] = len(wiring)
     freed: list[list[int]] = [[] for _ in range(len(wiring) + 1)]
     for index, last in enumerate(last_read):
         freed[last].append(index)
-    return owner[outputs[0]], tuple(map(tuple, freed[:-1]))
+    return owner[outputs[0][1]], tuple(map(tuple, freed[:-1]))

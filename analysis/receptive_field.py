@@ -316,19 +316,24 @@ def graph_paths(
 ) -> tuple[Path | None, ...]:
     """The path from each input of `graph` to its first output."""
     target = graph.outputs[0][1]
-    starts = tuple([(start, whole(shapes[start])) for start in graph.inputs])
+    starts = graph.inputs
     try:
-        return _shapeless_paths(graph.wiring, steps, starts, target)
+        return _shapeless_paths(graph.wiring, steps, starts, tuple([len(shapes[start]) for start in starts]), target)
     except _ShapeMatters:
-        return tuple([_paths(graph.wiring, shapes, steps, dict([start]))[target] for start in starts])
+        return tuple([_paths(graph.wiring, shapes, steps, {start: whole(shapes[start])})[target] for start in starts])
 
 
 @lru_cache(maxsize=1_024)
 def _shapeless_paths(
-    wiring: Wiring, steps: tuple[tuple[Path | None, ...], ...], starts: tuple[tuple[int, Path], ...], target: int
+    wiring: Wiring,
+    steps: tuple[tuple[Path | None, ...], ...],
+    starts: tuple[int, ...],
+    ranks: tuple[int, ...],
+    target: int,
 ) -> tuple[Path | None, ...]:
     """`graph_paths` where shapes do not matter, so that cells of one structure need it once for all sizes and widths."""
-    return tuple([_paths(wiring, None, steps, dict([start]))[target] for start in starts])
+    given = [{start: whole((1,) * rank)} for start, rank in zip(starts, ranks, strict=True)]
+    return tuple([_paths(wiring, None, steps, start)[target] for start in given])
 
 
 def _paths(

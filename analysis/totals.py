@@ -48,14 +48,22 @@ def operation_totals(operation: Operation, input_shapes: tuple[Shape, ...], elem
 def node_totals(graph: Graph, shapes: tuple[Shape, ...], element_bytes: int) -> list[Totals]:
     """The figures of every node, where `shapes` are those of the nodes; inputs, which read nothing, cost nothing."""
     parts = []
+    before: Operation | None = None
+    arrived: tuple[Shape, ...] = ()
+    part = INPUT_TOTALS
     for _, operation, inputs in graph.nodes:
-        given = (shapes[inputs[0]],) if len(inputs) == 1 else tuple([shapes[source] for source in inputs])
         if not inputs:
             parts.append(INPUT_TOTALS)
-        elif isinstance(operation, Cell):
-            parts.append(graph_totals(operation.body, given, element_bytes))
-        else:
-            parts.append(operation_totals(operation, given, element_bytes))
+            continue
+        given = (shapes[inputs[0]],) if len(inputs) == 1 else tuple([shapes[source] for source in inputs])
+        # A stage repeats one cell many times.
+        if operation is not before or given != arrived:
+            before, arrived = operation, given
+            if isinstance(operation, Cell):
+                part = graph_totals(operation.body, given, element_bytes)
+            else:
+                part = operation_totals(operation, given, element_bytes)
+        parts.append(part)
     return parts
 
 
