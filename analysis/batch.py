@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from analysis.cost import FLOPS_PER_MAC, Cost, graph_cost
 from analysis.memory import lifetimes
 from analysis.receptive_field import Path, whole
-from analysis.report import FIGURES, checked_element_bytes, sums
+from analysis.report import FIGURES, SUMS, checked_element_bytes, sums
 from analysis.totals import INPUT_TOTALS, Totals, operation_totals
 from search_spaces.errors import UserError
 from search_spaces.graph import Cell, Graph, node_shapes, walk
@@ -95,7 +95,8 @@ def analyze_batch(
     for block in blocks:
         answers = {domain.name: block[:, index] for index, domain in enumerate(slots.domains)}
         totals = _Walk(answers, len(block), element_bytes).graph(skeleton.graph, skeleton.input_shapes)
-        figures = sums(totals.cost, totals.working_bytes, skeleton.input_shapes, batch, element_bytes)
+        summed = sums(totals.cost, totals.working_bytes, skeleton.input_shapes, batch, element_bytes)
+        figures = dict(zip(SUMS, summed, strict=True))
         seen, _, windows = totals.paths[0]
         figures["depth"] = reduce(numpy.maximum, [path.seen * path.depth for path in totals.paths])
         figures["sees_input"] = seen

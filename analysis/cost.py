@@ -149,3 +149,8 @@ def operation_cost(operation: Operation, input_shape: Shape, output_shape: Shape
 def graph_cost(parts: Iterable[Cost]) -> Cost:
     """The cost of a graph from that of its nodes."""
     return Cost._make(map(sum, zip(*parts, strict=True)))
+
+
+def repeated_cost(part: Cost, times: int) -> Cost:
+    """The cost of a graph of so many equal nodes."""
+    return Cost._make([times * number for number in part])

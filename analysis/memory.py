@@ -168,6 +168,11 @@ def graph_storage(graph: Graph, parts: Sequence[Storage]) -> Storage:
     return Storage(peak, sizes[target], graph.inputs.index(target) if target in graph.inputs else None)
 
 
+def repeated_storage(part: Storage) -> Storage:
+    """The storage of a chain of two or more equal nodes that are no views: each works while its input lives."""
+    return Storage(part.output_bytes + part.working_bytes, part.output_bytes, None)
+
+
 @lru_cache(maxsize=4_096)
 def lifetimes(
     wiring: Wiring, outputs: tuple[tuple[str, int], ...], views: tuple[int | None, ...]

@@ -175,12 +175,12 @@ def _each(input_shape: Shapes) -> tuple[Shape, ...]:
 def _report(architecture: Architecture, batch: int, dtype: str, element_bytes: int) -> Report:
     cost, storage, paths = graph_totals(architecture.graph, architecture.input_shapes, element_bytes)
     return Report(
-        architecture=architecture,
-        batch=batch,
-        dtype=dtype,
+        architecture,
+        batch,
+        dtype,
+        *sums(cost, storage.working_bytes, architecture.input_shapes, batch, element_bytes),
         depth=max([path.depth for path in paths if path is not None], default=0),
         receptive_field=None if paths[0] is None else paths[0].field,
-        **sums(cost, storage.working_bytes, architecture.input_shapes, batch, element_bytes),
     )
 
 
@@ -199,15 +199,19 @@ def checked_element_bytes(batch: int, dtype: str) -> int:
 
 def sums(
     cost: Cost, working_bytes: Any, input_shapes: tuple[Shape, ...], batch: int, element_bytes: int
-) -> dict[str, Any]:
-    """The figures that are added up over a network, by their names in a report; of one network, or arrays of many."""
+) -> tuple[Any, Any, Any, Any, Any, Any]:
+    """The figures that are added up over a network, as `SUMS` names them; of one network, or arrays of many."""
     weight_bytes = cost.weight_bytes(element_bytes)
     input_bytes = element_bytes * sum(map(prod, input_shapes))
-    return {
-        "params": cost.params,
-        "macs": batch * cost.macs,
-        "fvcore_flops": batch * (cost.macs + cost.fvcore_extra),
-        "activation_bytes": batch * element_bytes * cost.activations,
-        "weight_bytes": weight_bytes,
-        "peak_inference_bytes": weight_bytes + batch * (input_bytes + working_bytes),
-    }
+    return (
+        cost.params,
+        batch * cost.macs,
+        batch * (cost.macs + cost.fvcore_extra),
+        batch * element_bytes * cost.activations,
+        weight_bytes,
+        weight_bytes + batch * (input_bytes + working_bytes),
+    )
+
+
+SUMS = ("params", "macs", "fvcore_flops", "activation_bytes", "weight_bytes", "peak_inference_bytes")
+"""The names of what `sums` gives, in its order and that of the fields of a report."""

@@ -7,10 +7,10 @@ makes the value of a graph out of those of its nodes. This file walks the nestin
 from functools import lru_cache
 from typing import NamedTuple
 
-from analysis.cost import Cost, graph_cost, operation_cost
-from analysis.memory import HELD_BY_CALLER, Storage, graph_storage, operation_storage
+from analysis.cost import Cost, graph_cost, operation_cost, repeated_cost
+from analysis.memory import HELD_BY_CALLER, Storage, graph_storage, operation_storage, repeated_storage
 from analysis.receptive_field import ITSELF, Path, graph_paths, operation_path
-from search_spaces.graph import Cell, Graph, node_shapes
+from search_spaces.graph import Cell, Graph, Wiring, node_shapes
 from search_spaces.ops import Operation, Shape
 
 
@@ -73,7 +73,25 @@ def graph_totals(graph: Graph, input_shapes: tuple[Shape, ...], element_bytes: i
     totals: Totals | None = graph.known.get(key)
     if totals is None:
         shapes = node_shapes(graph, input_shapes)
-        costs, storages, steps = zip(*node_totals(graph, shapes, element_bytes), strict=True)
-        totals = Totals(graph_cost(costs), graph_storage(graph, storages), graph_paths(graph, shapes, steps))
+        parts = node_totals(graph, shapes, element_bytes)
+        if _is_repetition(graph, parts):
+            cost, storage = repeated_cost(parts[1].cost, len(parts) - 1), repeated_storage(parts[1].storage)
+        else:
+            cost = graph_cost([part.cost for part in parts])
+            storage = graph_storage(graph, [part.storage for part in parts])
+        totals = Totals(cost, storage, graph_paths(graph, shapes, tuple([part.paths for part in parts])))
         graph.known[key] = totals
     return totals
+
+
+def _is_repetition(graph: Graph, parts: list[Totals]) -> bool:
+    """Whether the graph is a chain of two or more equal nodes, none of which is a view: a stage of equal cells."""
+    if len(parts) < 3 or parts[1] is not parts[-1] or parts[1].storage.view_of is not None:
+        return False
+    is_chain = graph.wiring == _chain(len(parts)) and graph.outputs == ((graph.outputs[0][0], len(parts) - 1),)
+    return is_chain and parts.count(parts[1]) == len(parts) - 1
+
+
+@lru_cache(maxsize=256)
+def _chain(length: int) -> Wiring:
+    return ((), *[(index,) for index in range(length - 1)])

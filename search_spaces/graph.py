@@ -59,11 +59,12 @@ class Graph:
         The caller answers for that; nothing is looked at again.
         """
         graph = object.__new__(Graph)
-        object.__setattr__(graph, "nodes", tuple(nodes))
-        object.__setattr__(graph, "outputs", self.outputs)
-        object.__setattr__(graph, "inputs", self.inputs)
-        object.__setattr__(graph, "wiring", self.wiring)
-        object.__setattr__(graph, "known", known.copy())
+        put = object.__setattr__
+        put(graph, "nodes", tuple(nodes))
+        put(graph, "outputs", self.outputs)
+        put(graph, "inputs", self.inputs)
+        put(graph, "wiring", self.wiring)
+        put(graph, "known", known.copy())
         return graph
 
     def consumers(self) -> tuple[tuple[int, ...], ...]:
