@@ -11,11 +11,11 @@ from search_spaces.ops import Shape
 if TYPE_CHECKING:
     import torch
     from analysis.torch_model import ModuleReport
-    from analysis.training_memory import TrainingMemory
 
     from analysis import Report
     from analysis.latency import Latency
     from analysis.roofline import RooflineEstimate
+    from analysis.training_memory import TrainingMemory
 
 
 @dataclass(frozen=True, slots=True)
