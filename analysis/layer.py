@@ -82,7 +82,7 @@ def architecture_layers(architecture: Architecture, *, batch: int, element_bytes
 def _rows(architecture: Architecture, batch: int, element_bytes: int) -> Iterator[Layer]:
     graph = flatten(architecture.graph)
     shapes = node_shapes(graph, architecture.input_shapes)
-    parts = node_totals(graph, shapes, element_bytes)
+    parts = node_totals(graph, architecture.input_shapes, element_bytes)
     first = architecture.input_shapes[0]
     given = {graph.inputs[0]: whole(first)}
     paths = node_paths(graph, shapes, [part.paths for part in parts], given)

@@ -323,6 +323,17 @@ def graph_paths(
         return tuple([_paths(graph.wiring, shapes, steps, {start: whole(shapes[start])})[target] for start in starts])
 
 
+@lru_cache(maxsize=4_096)
+def repeated_path(part: Path | None, rank: int, times: int) -> Path | None:
+    """The path through a chain of so many equal nodes, from a value of so many axes."""
+    path = whole((1,) * rank)
+    for _ in range(times):
+        if part is None:
+            return None
+        path = path if part is ITSELF else compose(path, part)
+    return path
+
+
 @lru_cache(maxsize=1_024)
 def _shapeless_paths(
     wiring: Wiring,

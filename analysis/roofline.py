@@ -51,7 +51,9 @@ def roofline(
     graph = flatten(architecture.graph)
     shapes = node_shapes(graph, architecture.input_shapes)
     compute_bound = memory_bound = 0.0
-    for node, part, shape in zip(graph.nodes, node_totals(graph, shapes, element_bytes), shapes, strict=True):
+    for node, part, shape in zip(
+        graph.nodes, node_totals(graph, architecture.input_shapes, element_bytes), shapes, strict=True
+    ):
         if not node.inputs or part.storage.view_of is not None:
             continue
         elements = prod(shape) + sum(prod(shapes[source]) for source in node.inputs)

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from analysis.cost import Cost, graph_cost, operation_cost, repeated_cost
 from analysis.memory import HELD_BY_CALLER, Storage, graph_storage, operation_storage, repeated_storage
-from analysis.receptive_field import ITSELF, Path, graph_paths, operation_path
-from search_spaces.graph import Cell, Graph, Wiring, node_shapes
+from analysis.receptive_field import ITSELF, Path, graph_paths, operation_path, repeated_path
+from search_spaces.graph import TEMPLATE, Cell, Graph, TemplateMemory, Wiring, node_shapes
 from search_spaces.ops import Operation, Shape
 
 
@@ -45,13 +45,23 @@ def operation_totals(operation: Operation, input_shapes: tuple[Shape, ...], elem
     )
 
 
-def node_totals(graph: Graph, shapes: tuple[Shape, ...], element_bytes: int) -> list[Totals]:
-    """The figures of every node, where `shapes` are those of the nodes; inputs, which read nothing, cost nothing."""
+def node_totals(graph: Graph, input_shapes: tuple[Shape, ...], element_bytes: int) -> list[Totals]:
+    """The figures of every node of a graph; its inputs, which read nothing, cost nothing."""
+    shapes = node_shapes(graph, input_shapes)
+    template: TemplateMemory | None = graph.known.get(TEMPLATE)
+    remembered: dict[int, Totals] = {}
+    if template is not None:
+        remembered = template.by_inputs.setdefault((input_shapes, element_bytes), remembered)
     parts = []
     before: Operation | None = None
     arrived: tuple[Shape, ...] = ()
     part = INPUT_TOTALS
-    for _, operation, inputs in graph.nodes:
+    for node in graph.nodes:
+        known = remembered.get(id(node))
+        if known is not None:
+            parts.append(known)
+            continue
+        _, operation, inputs = node
         if not inputs:
             parts.append(INPUT_TOTALS)
             continue
@@ -63,6 +73,8 @@ def node_totals(graph: Graph, shapes: tuple[Shape, ...], element_bytes: int) -> 
                 part = graph_totals(operation.body, given, element_bytes)
             else:
                 part = operation_totals(operation, given, element_bytes)
+        if template is not None and len(parts) not in template.fresh:
+            remembered[id(node)] = part
         parts.append(part)
     return parts
 
@@ -73,23 +85,33 @@ def graph_totals(graph: Graph, input_shapes: tuple[Shape, ...], element_bytes: i
     totals: Totals | None = graph.known.get(key)
     if totals is None:
         shapes = node_shapes(graph, input_shapes)
-        parts = node_totals(graph, shapes, element_bytes)
-        if _is_repetition(graph, parts):
-            cost, storage = repeated_cost(parts[1].cost, len(parts) - 1), repeated_storage(parts[1].storage)
-        else:
-            cost = graph_cost([part.cost for part in parts])
-            storage = graph_storage(graph, [part.storage for part in parts])
-        totals = Totals(cost, storage, graph_paths(graph, shapes, tuple([part.paths for part in parts])))
+        totals = _chain_totals(graph, shapes, element_bytes)
+        if totals is None:
+            costs, storages, paths = zip(*node_totals(graph, input_shapes, element_bytes), strict=True)
+            totals = Totals(graph_cost(costs), graph_storage(graph, storages), graph_paths(graph, shapes, paths))
         graph.known[key] = totals
     return totals
 
 
-def _is_repetition(graph: Graph, parts: list[Totals]) -> bool:
-    """Whether the graph is a chain of two or more equal nodes, none of which is a view: a stage of equal cells."""
-    if len(parts) < 3 or parts[1] is not parts[-1] or parts[1].storage.view_of is not None:
-        return False
-    is_chain = graph.wiring == _chain(len(parts)) and graph.outputs == ((graph.outputs[0][0], len(parts) - 1),)
-    return is_chain and parts.count(parts[1]) == len(parts) - 1
+def _chain_totals(graph: Graph, shapes: tuple[Shape, ...], element_bytes: int) -> Totals | None:
+    """The figures of a chain of one operation, twice or more, that keeps the shape, as a stage is; None of others."""
+    nodes = graph.nodes
+    times = len(nodes) - 1
+    if times < 2 or shapes[0] != shapes[1]:
+        return None
+    operation = nodes[1].operation
+    if len({id(node.operation) for node in nodes[1:]}) > 1:
+        return None
+    if graph.wiring != _chain(len(nodes)) or len(graph.outputs) != 1 or graph.outputs[0][1] != times:
+        return None
+    if isinstance(operation, Cell):
+        part = graph_totals(operation.body, (shapes[0],), element_bytes)
+    else:
+        part = operation_totals(operation, (shapes[0],), element_bytes)
+    if part.storage.view_of is not None:
+        return None
+    path = repeated_path(part.paths[0], len(shapes[0]), times)
+    return Totals(repeated_cost(part.cost, times), repeated_storage(part.storage), (path,))
 
 
 @lru_cache(maxsize=256)

@@ -12,6 +12,22 @@ Wiring = tuple[tuple[int, ...], ...]
 """For each node of a graph the indices of the nodes that it reads."""
 
 
+TEMPLATE = "template"
+"""The key, in what a graph knows, of the `TemplateMemory` that it shares with the other fillings of its template."""
+
+
+class TemplateMemory(NamedTuple):
+    """What is worked out about the nodes of a template once for all its fillings.
+
+    `fresh` are the indices of the nodes that every filling makes anew, the cells with slots in them. All others are
+    the template's own and live as long as it does, so they are known by their identity and need not be hashed:
+    `by_inputs` has, for each kind of input, what was worked out about them.
+    """
+
+    fresh: frozenset[int]
+    by_inputs: dict[Hashable, dict[int, Any]]
+
+
 class Node(NamedTuple):
     """One operation, the indices of the nodes it reads, and a name that is unique in its graph."""
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from search_spaces.architecture import Architecture
 from search_spaces.choices import OneOf, Value
 from search_spaces.errors import InvalidArchitecture, UserError
-from search_spaces.graph import Cell, Graph, Node, node_shapes
+from search_spaces.graph import TEMPLATE, Cell, Graph, Node, TemplateMemory, node_shapes
 from search_spaces.ops import Input, Operation, Shape
 from search_spaces.verify import verify_graph
 
@@ -126,5 +126,7 @@ def _survey(
             if body in templates:
                 cells.append((index, name, inputs, list(templates).index(body)))
     if choices or cells:
-        template = templates.setdefault(graph, _Template(family, graph, {"valid": True}, choices, cells))
+        memory = TemplateMemory(frozenset(index for index, *_ in cells), {})
+        known: dict[Hashable, Any] = {"valid": True, TEMPLATE: memory}
+        template = templates.setdefault(graph, _Template(family, graph, known, choices, cells))
         template.known[input_shapes] = shapes

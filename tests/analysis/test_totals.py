@@ -32,7 +32,7 @@ SHAPE = (3, 9, 9)
 def long_way(graph: Graph, input_shapes: tuple[Shape, ...]) -> Totals:
     """The algebra of the nodes, with nothing remembered and no chain told apart."""
     shapes = node_shapes(graph, input_shapes)
-    parts = node_totals(graph, shapes, 4)
+    parts = node_totals(graph, input_shapes, 4)
     steps = tuple(part.paths for part in parts)
     storage = graph_storage(graph, [part.storage for part in parts])
     return Totals(graph_cost([part.cost for part in parts]), storage, graph_paths(graph, shapes, steps))
