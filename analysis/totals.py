@@ -97,7 +97,7 @@ def _chain_totals(graph: Graph, shapes: tuple[Shape, ...], element_bytes: int) -
     """The figures of a chain of one operation, twice or more, that keeps the shape, as a stage is; None of others."""
     nodes = graph.nodes
     times = len(nodes) - 1
-    if times < 2 or shapes[0] != shapes[1]:
+    if times < 2 or shapes[0] != shapes[1] or nodes[1].operation is not nodes[times].operation:
         return None
     operation = nodes[1].operation
     if len({id(node.operation) for node in nodes[1:]}) > 1:
