@@ -23,3 +23,10 @@ def check_positive(space: str, **values: object) -> None:
     for name, value in values.items():
         if type(value) is not int or value < 1:
             raise UserError(f"{space}: {name} must be a whole number of at least 1, got {value!r}")
+
+
+def check_subset(space: str, known: tuple[str, ...], **values: object) -> None:
+    """Refuses all but distinct names from `known`, at least one."""
+    for name, value in values.items():
+        if not isinstance(value, tuple) or not value or len(set(value)) < len(value) or not set(value) <= set(known):
+            raise UserError(f"{space}: {name} must be some of {', '.join(known)}, each once, got {value!r}")

@@ -24,6 +24,10 @@ class Proposal:
     """What the controller needs again when it observes the trial; JSON values only."""
 
 
+class Exhausted(Exception):
+    """Raised by `propose` where nothing is left to propose, whatever is observed yet; the search is over then."""
+
+
 class Controller(ABC):
     """Proposes architectures of one space for some objectives.
 
@@ -44,8 +48,20 @@ class Controller(ABC):
 
     @abstractmethod
     def propose(self, number: int, *, rng: random.Random) -> Proposal:
-        """The `number`-th proposal of the search, counted from 0."""
+        """The `number`-th proposal of the search, counted from 0.
+
+        Raises:
+            Exhausted: there is nothing left to propose, now or later.
+        """
 
     @abstractmethod
     def observe(self, trial: Trial) -> None:
         """Takes in what became of a proposal."""
+
+    def incumbent(self) -> int | None:
+        """The number of the complete trial that is believed to be best; None for the best value observed.
+
+        Where values are noisy the luckiest trial is not the best one, and a controller with a model may know better.
+        It is a function of what was observed, as the proposals are.
+        """
+        return None

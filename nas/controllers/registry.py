@@ -23,6 +23,7 @@ _CONTROLLERS = Plugins(
     kind="controller",
     group="nas.controllers",
     built_in={
+        "enumerate": "nas.controllers.enumerate_space:Enumeration",
         "random": "nas.controllers.random_search:RandomSearch",
         "evolution": "nas.controllers.evolution:RegularisedEvolution",
         "reinforce": "nas.controllers.reinforce:Reinforce",

@@ -31,7 +31,7 @@ from search_spaces.ops import (
     conv2d,
     pool2d,
 )
-from search_spaces.parameters import check_image, check_positive
+from search_spaces.parameters import check_image, check_positive, check_subset
 from search_spaces.slots import Choice, Slots
 from search_spaces.space import SearchSpace
 
@@ -49,12 +49,14 @@ class NasBench201(SearchSpace):
     """The 15,625 cells of NAS-Bench-201 (Dong & Yang 2020) in their 16/32/64-channel skeleton.
 
     `input_shape` is (channels, height, width), both sizes multiples of 4; `channels` are those of the first stage.
+    `operations` are what an edge may do, fewer of them making a smaller space.
     """
 
     input_shape: Shape = (3, 32, 32)
     classes: int = 10
     channels: int = 16
     cells_per_stage: int = 5
+    operations: tuple[str, ...] = OPERATIONS
 
     name = "nasbench201"
 
@@ -62,6 +64,7 @@ class NasBench201(SearchSpace):
         # Two reductions halve the sizes.
         check_image(self.name, self.input_shape, smallest=4, multiple=4)
         check_positive(self.name, classes=self.classes, channels=self.channels, cells_per_stage=self.cells_per_stage)
+        check_subset(self.name, OPERATIONS, operations=self.operations)
 
     def slots(self) -> Slots:
         return _slots(self)
@@ -72,7 +75,7 @@ class NasBench201(SearchSpace):
 
     def count(self) -> int:
         # The six questions are asked whatever the answers, so there is no tree to walk.
-        return prod(len(OPERATIONS) for _ in EDGES)
+        return prod(len(self.operations) for _ in EDGES)
 
     def from_arch_str(self, text: str) -> Architecture:
         """The architecture of an official string, `|op~0|+|op~0|op~1|+|op~0|op~1|op~2|`.
@@ -80,7 +83,14 @@ class NasBench201(SearchSpace):
         Raises:
             UserError: the text is not such a string; the message says what is wrong and where.
         """
-        return self.slots().fill(_parse(text))
+        answers = _parse(text)
+        for answer in answers:
+            if answer not in self.operations:
+                raise UserError(
+                    f"architecture string {text!r}: this space leaves {answer!r} out; its operations are "
+                    f"{', '.join(self.operations)}"
+                )
+        return self.slots().fill(answers)
 
     def to_arch_str(self, architecture: Architecture) -> str:
         """The official string of an architecture that this space made.
@@ -213,23 +223,23 @@ def _slots(space: NasBench201) -> Slots:
         channels = space.channels * 2**stage
         if stage:
             value = builder.add(f"reduction{stage}", _reduction(channels), value)
-        value = builder.add(f"stage{stage + 1}", _stage(channels, space.cells_per_stage), value)
+        value = builder.add(f"stage{stage + 1}", _stage(channels, space.cells_per_stage, space.operations), value)
     value = builder.add("head", _head(space.classes), value)
     return Slots(Architecture(builder.graph(value), (space.input_shape,)))
 
 
-def _stage(channels: int, cells: int) -> Cell:
+def _stage(channels: int, cells: int, operations: tuple[str, ...]) -> Cell:
     builder = GraphBuilder()
-    cell = _cell(channels)
+    cell = _cell(channels, operations)
     return builder.cell("stage", builder.chain(builder.input(), *[(f"cell{index}", cell) for index in range(cells)]))
 
 
-def _cell(channels: int) -> Cell:
+def _cell(channels: int, operations: tuple[str, ...]) -> Cell:
     builder = GraphBuilder()
     values = [builder.input()]
     arriving: list[int] = []
     for (target, source), decision in zip(EDGES, _DECISIONS, strict=True):
-        options = tuple((operation, _edge(operation, channels)) for operation in OPERATIONS)
+        options = tuple((operation, _edge(operation, channels)) for operation in operations)
         arriving.append(builder.add(decision, Choice(decision, options), values[source]))
         if source == target - 1:
             values.append(arriving[0] if len(arriving) == 1 else builder.add(f"node_{target}", Add(), *arriving))
