@@ -33,6 +33,7 @@ from search_spaces.ops import (
     Add,
     BatchNorm,
     ChannelShuffle,
+    ChannelSlice,
     Concat,
     Conv,
     Dropout,
@@ -66,7 +67,7 @@ CONVENTIONS: dict[str, str] = {
 Rule = Callable[[Any, Shape, Shape], int]
 """From an operation, the shape of its first input and the shape of its output to what is counted."""
 
-_FREE_EVERYWHERE = (Input, Identity, Zero, Dropout, Flatten, ChannelShuffle, Add, Multiply, Concat)
+_FREE_EVERYWHERE = (Input, Identity, Zero, Dropout, Flatten, ChannelShuffle, ChannelSlice, Add, Multiply, Concat)
 """What no tool counts: sums and products are operators of Python, which their hooks do not see."""
 
 

@@ -9,6 +9,7 @@ from search_spaces.ops import (
     Add,
     BatchNorm,
     ChannelShuffle,
+    ChannelSlice,
     Concat,
     Conv,
     Dropout,
@@ -90,6 +91,10 @@ def _channel_shuffle(shuffle: ChannelShuffle) -> tuple[str, ...]:
     return (f"groups {shuffle.groups}",)
 
 
+def _channel_slice(channels: ChannelSlice) -> tuple[str, ...]:
+    return (f"{channels.start}:{channels.stop}",)
+
+
 def _by_axis(numbers: tuple[int, ...], *, together: bool = False) -> str:
     """`3x3`; with `together` a number that all axes share stands once."""
     return "x".join(map(str, numbers[:1] if together and len(set(numbers)) == 1 else numbers))
@@ -113,6 +118,7 @@ DETAILS: dict[type[Operation], Callable[[Any], tuple[str, ...] | Iterator[str]]]
     Dropout: _dropout,
     Flatten: _no_details,
     ChannelShuffle: _channel_shuffle,
+    ChannelSlice: _channel_slice,
     Add: _no_details,
     Multiply: _no_details,
     Concat: _no_details,

@@ -273,9 +273,8 @@ class _Play:
         has_gradient = bool(step.params) or any(value.has_gradient for value in reads)
         kinds = [value.element_bytes for value in casts or values[:1]]
         element_bytes = _HALF_BYTES if halves else max(kinds, default=self.element_bytes)
-        shared = casts[0].storage if step.elements is None else None
-        elements = casts[0].elements if step.elements is None else self._batch * step.elements
-        result = self._value(elements, element_bytes, has_gradient=has_gradient, storage=shared)
+        shared = casts[0].storage if step.view else None
+        result = self._value(self._batch * step.elements, element_bytes, has_gradient=has_gradient, storage=shared)
         kept_bytes = self._batch * step.saved_bytes + self.element_bytes * step.statistics
         self.heap.touch(kept_bytes)
         if has_gradient:

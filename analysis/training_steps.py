@@ -19,6 +19,7 @@ from search_spaces.ops import (
     Add,
     BatchNorm,
     ChannelShuffle,
+    ChannelSlice,
     Concat,
     Conv,
     Dropout,
@@ -41,7 +42,7 @@ from search_spaces.ops import (
 class Step(NamedTuple):
     """One step: the values it reads, what it makes, and what lives on until the backward pass has gone by.
 
-    - `elements`: of the result; a step that makes a view of its first value has None.
+    - `elements`: of the result; `view`: it is a view of the first value, in whose storage it lies.
     - `saves`: the values whose storage is kept, the step's own result among them where it is.
     - `saved_bytes`: what is kept besides, for one input; `statistics`: numbers that are kept once a batch.
     - `params`: the sizes of its parameters, each of which gets a gradient.
@@ -51,7 +52,7 @@ class Step(NamedTuple):
     """
 
     reads: tuple[int, ...]
-    elements: int | None
+    elements: int
     saves: tuple[int, ...] = ()
     saved_bytes: int = 0
     statistics: int = 0
@@ -59,6 +60,7 @@ class Step(NamedTuple):
     passes: bool = False
     scratch: int = 0
     casts: bool = False
+    view: bool = False
 
 
 StepsRule = Callable[[Any, tuple[Shape, ...], Shape], tuple[Step, ...]]
@@ -69,7 +71,7 @@ _KEEPS_NOTHING = ("complement",)
 
 
 def _view(operation: Operation, inputs: tuple[Shape, ...], output: Shape) -> tuple[Step, ...]:
-    return (Step((0,), None, passes=True),)
+    return (Step((0,), prod(output), passes=True, view=True),)
 
 
 def _keeps_nothing(operation: Operation, inputs: tuple[Shape, ...], output: Shape) -> tuple[Step, ...]:
@@ -193,6 +195,11 @@ def _channel_shuffle(shuffle: ChannelShuffle, inputs: tuple[Shape, ...], output:
     return (Step((0,), prod(output)),)
 
 
+def _channel_slice(channels: ChannelSlice, inputs: tuple[Shape, ...], output: Shape) -> tuple[Step, ...]:
+    # The gradient of the other channels is zeros that are made.
+    return (Step((0,), prod(output), view=True),)
+
+
 STEPS_RULES: dict[type[Operation], StepsRule] = {
     Identity: _view,
     Zero: _keeps_nothing,
@@ -210,6 +217,7 @@ STEPS_RULES: dict[type[Operation], StepsRule] = {
     Dropout: _dropout,
     Flatten: _view,
     ChannelShuffle: _channel_shuffle,
+    ChannelSlice: _channel_slice,
     Add: _add,
     Multiply: _multiply,
     Concat: _concat,

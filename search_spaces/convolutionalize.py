@@ -24,6 +24,7 @@ from search_spaces.ops import (
     Add,
     BatchNorm,
     ChannelShuffle,
+    ChannelSlice,
     Concat,
     Conv,
     Dropout,
@@ -40,7 +41,7 @@ from search_spaces.ops import (
 )
 
 _ELEMENTWISE = (Identity, Activation, Dropout, Add, Multiply)
-_BY_FEATURE = (BatchNorm, LayerNorm, Concat, ChannelShuffle, Zero)
+_BY_FEATURE = (BatchNorm, LayerNorm, Concat, ChannelShuffle, ChannelSlice, Zero)
 """What treats the elements of a vector as features: the same on a map of one position, not on a larger one."""
 
 

@@ -39,6 +39,7 @@ __all__ = [
     "Add",
     "BatchNorm",
     "ChannelShuffle",
+    "ChannelSlice",
     "Concat",
     "Conv",
     "Dropout",
@@ -290,6 +291,26 @@ class ChannelShuffle(Operation):
 
 
 @dataclass(frozen=True, slots=True)
+class ChannelSlice(Operation):
+    """The channels from `start` up to `stop`, which is not among them, as Python slices."""
+
+    start: int
+    stop: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.start < self.stop:
+            raise InvalidArchitecture(
+                f"ChannelSlice: {self.start}:{self.stop} must be a positive number of channels, counted from 0"
+            )
+
+    def output_shape(self, *inputs: Shape) -> Shape:
+        (shape,) = inputs
+        if shape[0] < self.stop:
+            raise InvalidArchitecture(f"ChannelSlice: {shape[0]} channels have no slice {self.start}:{self.stop}")
+        return (self.stop - self.start, *shape[1:])
+
+
+@dataclass(frozen=True, slots=True)
 class Concat(Operation):
     """Joins two or more feature maps along the channels, in order."""
 
@@ -321,6 +342,7 @@ LEAF_OPERATIONS: tuple[type[Operation], ...] = (
     Dropout,
     Flatten,
     ChannelShuffle,
+    ChannelSlice,
     Add,
     Multiply,
     Concat,

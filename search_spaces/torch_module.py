@@ -27,6 +27,7 @@ from search_spaces.ops import (
     Add,
     BatchNorm,
     ChannelShuffle,
+    ChannelSlice,
     Concat,
     Conv,
     Dropout,
@@ -192,6 +193,18 @@ class ShuffleModule(nn.Module):
         return torch.unflatten(x, 1, (self.groups, -1)).transpose(1, 2).flatten(1, 2)
 
 
+class SliceModule(nn.Module):
+    """A view of the channels from `start` up to `stop`."""
+
+    def __init__(self, start: int, stop: int) -> None:
+        super().__init__()
+        self.start = start
+        self.stop = stop
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x[:, self.start : self.stop]
+
+
 class PositionEmbedding(nn.Embedding):
     """Looks whole numbers up, features in front of positions."""
 
@@ -345,6 +358,7 @@ MODULE_RULES: dict[type[Operation], ModuleRule] = {
     Dropout: lambda operation, shapes: nn.Dropout(operation.probability),
     Flatten: lambda operation, shapes: nn.Flatten(),
     ChannelShuffle: lambda operation, shapes: ShuffleModule(operation.groups),
+    ChannelSlice: lambda operation, shapes: SliceModule(operation.start, operation.stop),
     Add: lambda operation, shapes: AddModule(),
     Multiply: lambda operation, shapes: MultiplyModule(),
     Concat: lambda operation, shapes: ConcatModule(),

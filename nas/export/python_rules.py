@@ -16,6 +16,7 @@ from search_spaces.ops import (
     Add,
     BatchNorm,
     ChannelShuffle,
+    ChannelSlice,
     Concat,
     Conv,
     Dropout,
@@ -177,6 +178,13 @@ def _channel_shuffle(
     return f"{inputs[0]}.unflatten(1, ({literal(operation.groups)}, -1)).transpose(1, 2).flatten(1, 2)"
 
 
+def _channel_slice(
+    operation: ChannelSlice, shapes: tuple[Shape, ...], module: str, inputs: tuple[str, ...]
+) -> Expression:
+    start = literal(operation.start) if operation.start else ""
+    return f"{inputs[0]}[:, {start}:{literal(operation.stop)}]"
+
+
 def _activation(operation: Activation, shapes: tuple[Shape, ...], module: str, inputs: tuple[str, ...]) -> Expression:
     return f"1 - {inputs[0]}" if operation.kind == "complement" else call(_ACTIVATIONS[operation.kind], *inputs)
 
@@ -224,6 +232,7 @@ FORWARD: dict[type[Operation], ForwardRule] = {
     Dropout: _dropout,
     Flatten: lambda operation, shapes, module, inputs: call("torch.flatten", *inputs, "1"),
     ChannelShuffle: _channel_shuffle,
+    ChannelSlice: _channel_slice,
     Add: lambda operation, shapes, module, inputs: Sum(inputs),
     Multiply: lambda operation, shapes, module, inputs: Sum(inputs, "*"),
     Concat: lambda operation, shapes, module, inputs: call("torch.cat", Bracketed("(", inputs), "dim=1"),

@@ -15,6 +15,7 @@ from search_spaces.ops import (
     Add,
     BatchNorm,
     ChannelShuffle,
+    ChannelSlice,
     Concat,
     Conv,
     Dropout,
@@ -147,6 +148,7 @@ def _random_step(rng: random.Random, shapes: list[Shape], nesting: int) -> tuple
         Activation(rng.choice(ACTIVATION_KINDS)),
         LocalResponseNorm(rng.randint(1, 6)),
         ChannelShuffle(rng.choice((1, shape[0], 2))),
+        ChannelSlice(0, rng.randint(1, shape[0])),
         Dropout(0.3),
     )
     return rng.choice(simple), (source,)

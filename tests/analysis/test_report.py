@@ -22,6 +22,7 @@ from search_spaces.ops import (
     Add,
     BatchNorm,
     ChannelShuffle,
+    ChannelSlice,
     Conv,
     Dropout,
     Embedding,
@@ -185,6 +186,7 @@ def test_depth_counts_the_longest_path_alone() -> None:
         (Embedding(50, 8), "Embedding 50x8"),
         (LocalResponseNorm(5), "LocalResponseNorm size 5"),
         (ChannelShuffle(4), "ChannelShuffle groups 4"),
+        (ChannelSlice(0, 42), "ChannelSlice 0:42"),
     ],
 )
 def test_operations_are_described_in_a_few_words(operation: Operation, text: str) -> None:

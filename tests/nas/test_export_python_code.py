@@ -33,6 +33,7 @@ from search_spaces.ops import (
     Add,
     BatchNorm,
     ChannelShuffle,
+    ChannelSlice,
     Concat,
     Conv,
     Dropout,
@@ -158,6 +159,8 @@ def single_operations() -> Iterator[tuple[Operation, Shape]]:
         yield LocalResponseNorm(3), shape
         yield LocalResponseNorm(2, alpha=0.5, beta=0.5, k=2.0), shape
         yield ChannelShuffle(2), shape
+        yield ChannelSlice(0, 3), shape
+        yield ChannelSlice(1, 3), shape
         for kind in ("average", "max"):
             yield Pool(kind, (2, 3)[: len(sizes)], (3, 2)[: len(sizes)], ceil_mode=True), shape
             yield Pool(kind, (2, 3)[: len(sizes)]), shape
