@@ -378,3 +378,35 @@ def mutate(decisions: tuple[Decision, ...], *, rng: random.Random) -> tuple[str,
         value = chosen.domain.sample(rng)
     answers = tuple((d.name, value if d is chosen else d.value) for d in decisions)
     return chosen.name, Genotype(answers)
+
+
+def neighbours(decisions: tuple[Decision, ...]) -> Iterator[tuple[str, Genotype]]:
+    """Every way to answer one decision a little otherwise: its name and the answers, in the order of the decisions.
+
+    - `OneOf`: every other option.
+    - `Integer`: the numbers one below and one above.
+    - `Subset`: one option put in or left out; where the size is fixed, one exchanged for another.
+
+    So where the questions do not depend on the answers, the relation is symmetric and connects the whole space. The
+    genotypes may lack answers or have some too many, as those of `mutate`.
+    """
+    for changed in decisions:
+        for value in _near(changed):
+            yield changed.name, Genotype(tuple((d.name, value if d is changed else d.value) for d in decisions))
+
+
+def _near(decision: Decision) -> Iterator[Value]:
+    match decision.domain, decision.value:
+        case OneOf() as domain, value:
+            yield from (option for option in domain.options if option != value)
+        case Integer() as domain, int(value):
+            yield from (number for number in (value - 1, value + 1) if number in domain)
+        case Subset() as domain, tuple(value):
+            chosen = set(value)
+            flips: list[set[Scalar]] = [{option} for option in domain.options]
+            if domain.minimum == domain.maximum:
+                flips = [{gone, come} for gone in value for come in domain.options if come not in chosen]
+            changes = (tuple(o for o in domain.options if (o in chosen) != (o in flip)) for flip in flips)
+            yield from (change for change in changes if change in domain)
+        case domain, value:
+            raise AssertionError(f"{value!r} is no answer to {domain}")

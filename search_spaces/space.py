@@ -16,6 +16,7 @@ from search_spaces.choices import (
     count,
     enumerate_choices,
     mutate,
+    neighbours,
 )
 from search_spaces.errors import UserError
 from search_spaces.slots import Slots
@@ -58,6 +59,10 @@ class SearchSpace(ABC):
         """
         raise UserError(f"the space {self.name!r} is not one network with slots; analyze its networks one by one")
 
+    def published_name(self, genotype: Genotype) -> tuple[str, str] | None:
+        """The name that published tables give an architecture, behind that of the column; None where there are none."""
+        return None
+
     def elaborate(self, chooser: Chooser) -> Elaboration:
         """Lets `chooser` answer, and keeps the decisions."""
         recorder = Recorder(chooser)
@@ -85,7 +90,24 @@ class SearchSpace(ABC):
     def mutate(self, genotype: Genotype, *, rng: random.Random) -> tuple[str, Elaboration]:
         """Changes one decision at random and answers what newly arises at random; returns the name of the changed one."""
         name, changed = mutate(self.replay(genotype).decisions, rng=rng)
-        return name, self.elaborate(ReplayChooser(changed, fallback=RandomChooser(rng=rng)))
+        return name, self.complete(changed, rng=rng)
+
+    def complete(self, genotype: Genotype, *, rng: random.Random) -> Elaboration:
+        """Answers as the genotype does, at random where it has no fitting answer; what it has too many is left out."""
+        return self.elaborate(ReplayChooser(genotype, fallback=RandomChooser(rng=rng)))
+
+    def neighbours(self, genotype: Genotype) -> Iterator[tuple[str, Elaboration]]:
+        """Every architecture one small change of a decision away (see `choices.neighbours`), with the decision's name."""
+        for name, changed in neighbours(self.replay(genotype).decisions):
+            yield name, self.neighbour(changed)
+
+    def neighbour(self, changed: Genotype) -> Elaboration:
+        """The architecture that one of `choices.neighbours` means.
+
+        Questions that the change raises are answered at random, but always alike for the same changed answers; so a
+        neighbourhood is one finite set, however large the space behind a change.
+        """
+        return self.complete(changed, rng=random.Random(changed.to_json()))
 
     def enumerate(self) -> Iterator[tuple[Genotype, Architecture]]:
         """Every genotype with its architecture, each genotype once."""

@@ -26,6 +26,7 @@ _CONTROLLERS = Plugins(
         "enumerate": "nas.controllers.enumerate_space:Enumeration",
         "random": "nas.controllers.random_search:RandomSearch",
         "evolution": "nas.controllers.evolution:RegularisedEvolution",
+        "local-search": "nas.controllers.local_search:LocalSearch",
         "reinforce": "nas.controllers.reinforce:Reinforce",
         "optuna": "nas.controllers.optuna_sampler:OptunaSampler",
     },

@@ -68,6 +68,18 @@ class SearchSpaceContract:
                     assert after[other] == value
             assert space.replay(mutant.genotype) == mutant
 
+    def test_neighbours_are_finite_many_architectures_that_differ_in_the_named_decision(
+        self, space: SearchSpace
+    ) -> None:
+        for elaboration in sampled(space, 3):
+            before = dict(elaboration.genotype.values)
+            found = list(space.neighbours(elaboration.genotype))
+            assert len({neighbour.genotype for _, neighbour in found}) == len(found) > 0
+            for name, neighbour in found:
+                assert dict(neighbour.genotype.values)[name] != before[name]
+                assert space.replay(neighbour.genotype) == neighbour
+            assert list(space.neighbours(elaboration.genotype)) == found
+
     def test_every_answer_lies_in_its_domain(self, space: SearchSpace) -> None:
         for elaboration in sampled(space, 20):
             assert all(decision.value in decision.domain for decision in elaboration.decisions)

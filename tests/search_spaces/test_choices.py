@@ -19,9 +19,11 @@ from search_spaces.choices import (
     ReplayChooser,
     Scalar,
     Subset,
+    Value,
     count,
     enumerate_choices,
     mutate,
+    neighbours,
 )
 from search_spaces.errors import UserError
 
@@ -212,6 +214,45 @@ def test_a_mutation_changes_one_answer_and_stays_in_the_space(seed: int) -> None
 def test_there_must_be_something_to_mutate() -> None:
     with pytest.raises(UserError, match="nothing to mutate"):
         mutate((Decision(OneOf("n", (1,)), 1),), rng=random.Random(0))
+
+
+def near(domain: Domain, value: Value) -> list[Value]:
+    return [dict(genotype.values)["n"] for _, genotype in neighbours((Decision(domain, value),))]
+
+
+@given(domains())
+def test_neighbours_are_other_answers_of_the_domain_and_the_relation_is_symmetric(domain: Domain) -> None:
+    around = {value: near(domain, value) for value in domain.values()}
+    for value, others in around.items():
+        assert value not in others
+        assert len(set(others)) == len(others)
+        assert all(other in domain and value in around[other] for other in others)
+    # Whoever steps from neighbour to neighbour comes to every answer.
+    reached, border = set(), [next(domain.values())]
+    while border:
+        value = border.pop()
+        if value not in reached:
+            reached.add(value)
+            border.extend(around[value])
+    assert len(reached) == domain.count
+
+
+def test_neighbours_of_each_kind_of_question() -> None:
+    assert near(OneOf("n", ("a", "b", "c")), "b") == ["a", "c"]
+    assert near(Integer("n", 1, 9), 4) == [3, 5]
+    assert near(Integer("n", 1, 9), 9) == [8]
+    assert near(Subset("n", (1, 2, 3), 1, 2), (1, 3)) == [(3,), (1,)]
+    assert near(Subset("n", (1, 2, 3), 2, 2), (1, 3)) == [(2, 3), (1, 2)]
+
+
+def test_neighbours_change_one_decision_each() -> None:
+    recorder = Recorder(RandomChooser(rng=random.Random(5)))
+    conditional(recorder)
+    before = dict(recorder.genotype.values)
+    found = list(neighbours(recorder.decisions))
+    assert len(found) == sum(len(list(neighbours((decision,)))) for decision in recorder.decisions)
+    for name, genotype in found:
+        assert [other for other, value in genotype.values if value != before[other]] == [name]
 
 
 def test_asking_twice_is_a_mistake_of_the_space() -> None:
