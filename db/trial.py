@@ -21,11 +21,13 @@ class TrialState(StrEnum):
     DIVERGED = "diverged"
     """Gave a value that is not finite."""
     FAILED = "failed"
+    STOPPED = "stopped"
+    """Ended early, at a fidelity below the search's own: its values are of that, and do not compare with complete ones."""
 
     @property
     def is_finished(self) -> bool:
         """Whether the trial has ended after being handed out, well or badly."""
-        return self in (TrialState.COMPLETE, TrialState.DIVERGED, TrialState.FAILED)
+        return self in (TrialState.COMPLETE, TrialState.DIVERGED, TrialState.FAILED, TrialState.STOPPED)
 
 
 class SearchState(StrEnum):
@@ -104,7 +106,7 @@ class Trial:
     """Equal for trials whose results are interchangeable: same evaluator, data, recipe, fidelity and seed policy."""
     data: str
     fidelity: int
-    """Epochs of training."""
+    """Epochs of training, or levels of a table."""
     seed: int
     """The seed of the training."""
     parent: int | None = None
@@ -120,7 +122,7 @@ class Trial:
     """Seconds since 1970, UTC, of the latest attempt."""
     finished_at: float | None = None
     seconds: float | None = None
-    """Seconds that the evaluation took on the worker."""
+    """Seconds that the evaluation took on the worker; those on the simulated clock where a table tells them."""
     values: Mapping[str, float] = field(default_factory=dict)
     """The figures of the analysis and, once complete, the metrics of the evaluation, by name."""
     reason: str | None = None

@@ -21,18 +21,27 @@ class RunConfig(BaseModel):
     """What the search is called in the database; made from the controller and the data unless given."""
     space: str = "cellular"
     space_settings: dict[str, Any] = Field(default_factory=dict)
+    evaluator: str = "training"
+    evaluator_settings: dict[str, Any] = Field(default_factory=dict)
     data: str = "digits"
     controller: str = "reinforce"
     controller_settings: dict[str, Any] = Field(default_factory=dict)
-    trials: int = Field(default=30, ge=1, le=10**9)
-    epochs: int = Field(default=20, ge=1, le=10**6)
+    trials: int | None = Field(default=None, ge=1, le=10**9)
+    """30 unless told; without bound where there is a time budget or the controller ends by itself."""
+    time_budget: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    """Seconds of evaluation, added up over all trials, after which no more are begun."""
+    epochs: int | None = Field(default=None, ge=1, le=10**6)
+    """20 unless told or the evaluator has fidelities of its own."""
+    stopping: Literal["asha", "hyperband"] | None = None
+    stopping_settings: dict[str, Any] = Field(default_factory=dict)
     seed: int = Field(default=0, ge=0, lt=2**63)
     """Of the search: what the controller proposes derives from it."""
     training_seed: int = Field(default=0, ge=0, lt=2**63)
     """Of the training of every candidate; searches that share it share results."""
     workers: int = Field(default=2, ge=1, le=10**5)
     executor: Literal["serial", "ray"] = "ray"
-    objectives: tuple[str, ...] = Field(default=("val_accuracy:max",), min_length=1, strict=False)
+    objectives: tuple[str, ...] = Field(default=(), strict=False)
+    """The evaluator's usual one unless told."""
     constraints: tuple[str, ...] = Field(default=(), strict=False)
     db: str = "nas.db"
 

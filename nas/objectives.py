@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from analysis import FIGURES
 from search_spaces.errors import UserError, unknown_name
 
 
@@ -33,6 +34,9 @@ class Objective:
         return value if self.direction is Direction.MAXIMISE else -value
 
 
+_COSTS = ("loss", "error", "seconds", "latency", "macs", "flops", "params", "bytes", "epochs")
+"""Words in the names of metrics of which less is better."""
+
 _COMPARISONS = {"<=": operator.le, ">=": operator.ge, "<": operator.lt, ">": operator.gt}
 _CONSTRAINT = re.compile(r"\s*([A-Za-z_]\w*)\s*(<=|>=|<|>)\s*(\S+)\s*")
 
@@ -54,7 +58,7 @@ class Constraint:
 
 
 def parse_objective(text: str, known: Iterable[str]) -> Objective:
-    """Reads `NAME`, `NAME:max` or `NAME:min`; without a direction, accuracies are maximised and all else minimised.
+    """Reads `NAME`, `NAME:max` or `NAME:min`; without a direction, costs and losses are minimised, all else maximised.
 
     Raises:
         UserError: the name is not among `known`, or the direction is neither `max` nor `min`.
@@ -64,7 +68,8 @@ def parse_objective(text: str, known: Iterable[str]) -> Objective:
     if name not in names:
         raise unknown_name("objective", name, names)
     if not direction:
-        direction = "max" if "accuracy" in name else "min"
+        is_cost = name in FIGURES or any(word in name for word in _COSTS)
+        direction = "min" if is_cost else "max"
     if direction not in ("max", "min"):
         raise UserError(f"objective {text!r}: the direction must be max or min, got {direction!r}")
     return Objective(name, Direction(direction))

@@ -19,12 +19,18 @@ class Progress:
     """Finished trials whose result was known already."""
     unsuccessful: int
     """Finished trials that failed or diverged."""
+    stopped: int
+    """Finished trials that were stopped early."""
     rejected: int
     """Proposals that broke a constraint and were never evaluated."""
     best: Trial | None
     elapsed_seconds: float
     finished_before: int
     """Trials that had finished before this session began, which say nothing about its rate."""
+    spent_seconds: float = 0.0
+    """The seconds of evaluation so far, added up over all trials."""
+    time_budget_seconds: float | None = None
+    """After how many of them no more trials are begun; None where only trials count."""
 
     @property
     def trials_per_second(self) -> float:
@@ -35,4 +41,15 @@ class Progress:
     def seconds_left(self) -> float | None:
         """The expected time to the end; None before the first trial of this session has finished."""
         rate = self.trials_per_second
-        return (self.budget - self.finished) / rate if rate > 0 else None
+        if rate <= 0:
+            return None
+        left = (self.budget - self.finished) / rate
+        if self.time_budget_seconds is None:
+            return left
+        share = min(1.0, self.spent_seconds / self.time_budget_seconds)
+        return min(left, self.elapsed_seconds * (1 - share) / share) if share > 0 else left
+
+    @property
+    def rejected_share(self) -> float:
+        """The share of all proposals so far that broke a constraint."""
+        return self.rejected / max(1, self.rejected + self.finished + self.running)

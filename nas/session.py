@@ -16,7 +16,8 @@ from hashlib import sha256
 from analysis import analyze
 from db.store import Store
 from db.trial import ArchitectureRecord, Measurement, Trial, TrialState
-from nas.controllers.controller import Controller, Proposal
+from nas.controllers.controller import Controller, Exhausted, Proposal
+from nas.early_stopping import NEVER, StoppingRule, SuccessiveHalving
 from nas.front_weights import FrontWeights
 from nas.objectives import Constraint, Objective
 from nas.pareto import gains_of
@@ -47,6 +48,11 @@ class SearchPlan:
     objectives: tuple[Objective, ...]
     constraints: tuple[Constraint, ...]
     evaluation_key: str
+    reported: tuple[str, ...] = ()
+    """Metrics that no controller sees."""
+    time_budget_seconds: float | None = None
+    """The seconds of evaluation, added up over all trials, after which no more are begun."""
+    stopping: StoppingRule = NEVER
 
 
 def proposal_rng(seed: int, proposal: int) -> random.Random:
@@ -87,6 +93,12 @@ class Session:
         self._finished = 0
         self._reused = 0
         self._unsuccessful = 0
+        self._stopped = 0
+        self._spent_seconds = 0.0
+        self._exhausted = False
+        self._halving = SuccessiveHalving(plan.stopping, plan.objectives)
+        self._stopped_keys: dict[str, Trial] = {}
+        """Trials that were stopped, by architecture key: a twin shares that end too."""
         self._best: Trial | None = None
         self._losses: Counter[int] = Counter()
         """How many workers each trial has cost this session; an interruption is no loss."""
@@ -105,7 +117,7 @@ class Session:
         observed = self._store.observed(name)
         trials = self._store.trials(name, include_rejected=True)
         for trial in observed:
-            self._controller.observe(trial)
+            self._show(trial)
         self._observations = len(observed)
         self._proposals = 1 + max((trial.proposal for trial in trials), default=-1)
         for trial in trials:
@@ -114,6 +126,8 @@ class Session:
                 continue
             self._trials[trial.number] = trial
             if trial.state.is_finished:
+                if self._plan.stopping is not NEVER:
+                    self._halving.restore(trial, self._store.measurements(name, trial.number))
                 self._count(trial)
                 self._weights.restore(trial)
             else:
@@ -123,13 +137,24 @@ class Session:
         """Takes a finished trial into the counts and the best."""
         self._finished += 1
         self._reused += trial.reused_from is not None
-        self._unsuccessful += trial.state is not TrialState.COMPLETE
+        self._stopped += trial.state is TrialState.STOPPED
+        self._unsuccessful += trial.state in (TrialState.DIVERGED, TrialState.FAILED)
+        self._spent_seconds += trial.seconds or 0.0
+        if trial.state is TrialState.STOPPED:
+            self._stopped_keys.setdefault(trial.key, trial)
         if trial.state is TrialState.COMPLETE and (self._best is None or self._gains(trial) > self._gains(self._best)):
             self._best = trial
 
     @property
     def finished(self) -> bool:
-        return self._finished >= self._plan.budget
+        return not self._begins_more and self._finished == len(self._trials)
+
+    @property
+    def _begins_more(self) -> bool:
+        """Whether trials are still begun: the budgets of trials and time are not spent, nor the controller's ideas."""
+        limit = self._plan.time_budget_seconds
+        in_time = limit is None or self._spent_seconds < limit
+        return len(self._trials) < self._plan.budget and in_time and not self._exhausted
 
     @property
     def progress(self) -> Progress:
@@ -137,23 +162,31 @@ class Session:
         return Progress(
             name=self._plan.name,
             objectives=tuple(objective.name for objective in self._plan.objectives),
-            budget=self._plan.budget,
+            budget=len(self._trials) if self._exhausted else self._plan.budget,
             finished=self._finished,
             running=len(self._out),
             reused=self._reused,
             unsuccessful=self._unsuccessful,
+            stopped=self._stopped,
             rejected=self._rejected,
             best=self._best,
             elapsed_seconds=time.monotonic() - self._began,
             finished_before=self._finished_before,
+            spent_seconds=self._spent_seconds,
+            time_budget_seconds=self._plan.time_budget_seconds,
         )
 
     def next_task(self, worker: str) -> EvaluationTask | None:
         while True:
             if self._waiting:
                 trial = self._trials[self._waiting.popleft()]
-            elif len(self._trials) < self._plan.budget:
-                trial = self._admit(worker)
+            elif self._begins_more:
+                try:
+                    trial = self._admit(worker)
+                except Exhausted:
+                    self._exhausted = True
+                    self._listener(self.progress)
+                    return None
                 if trial.state is TrialState.RUNNING:
                     return self._task(trial)
             else:
@@ -164,13 +197,17 @@ class Session:
 
     def report(self, number: int, measurement: Measurement) -> bool:
         self._measurements.setdefault(number, []).append(measurement)
-        return True
+        return self._halving.report(self._trials[number], measurement)
 
     def finish(self, number: int, outcome: Outcome) -> None:
         trial = self._trials[number]
         state, reason = outcome.state, outcome.reason
         values = {**trial.values, **outcome.values}
-        if state is TrialState.COMPLETE:
+        last = self._halving.end(number)
+        if last is not None and state is TrialState.COMPLETE:
+            state, values = TrialState.STOPPED, {**values, "epochs": float(last.epoch)}
+            reason = f"stopped at {last.epoch} of {trial.fidelity}: not among the best that came so far"
+        if state in (TrialState.COMPLETE, TrialState.STOPPED):
             for name in [objective.name for objective in self._plan.objectives]:
                 if name not in values:
                     state, reason = TrialState.FAILED, f"the evaluation gave no {name}"
@@ -182,7 +219,8 @@ class Session:
             values=values,
             reason=reason,
             worker=outcome.worker,
-            seconds=outcome.seconds,
+            # A simulated clock goes by what the evaluation says it cost.
+            seconds=values.get("cost_seconds", outcome.seconds),
             finished_at=time.time(),
         )
         self._end(ended, weights=outcome.weights)
@@ -190,6 +228,7 @@ class Session:
     def lost(self, number: int, reason: str) -> None:
         trial = self._trials[number]
         self._measurements.pop(number, None)
+        self._halving.forget(number)
         self._losses[number] += 1
         if self._losses[number] >= MAX_ATTEMPTS:
             text = f"lost {self._losses[number]} workers, the last with: {reason}"
@@ -205,7 +244,12 @@ class Session:
         while True:
             number = self._proposals
             self._proposals += 1
-            proposal = self._controller.propose(number, rng=proposal_rng(self._plan.seed, number))
+            try:
+                proposal = self._controller.propose(number, rng=proposal_rng(self._plan.seed, number))
+            except Exhausted:
+                if rejected:
+                    self._store.record_proposals(self._plan.name, rejected, tuple(fresh.values()))
+                raise
             trial = self._trial(number, proposal, self._record(proposal, fresh))
             broken = [constraint for constraint in self._plan.constraints if not constraint.holds(trial.values)]
             if not broken:
@@ -267,7 +311,7 @@ class Session:
             trial, number=None, state=TrialState.REJECTED, reason=reason, observed=self._next_observation()
         )
         self._rejected += 1
-        self._controller.observe(rejected)
+        self._show(rejected)
         return rejected
 
     def _dispatch(self, trial: Trial, worker: str) -> EvaluationTask | None:
@@ -302,16 +346,20 @@ class Session:
             epochs=trial.fidelity,
             seed=trial.seed,
             attempt=trial.attempts,
+            genotype=trial.genotype,
         )
 
     def _known(self, key: str) -> tuple[str, Trial] | None:
+        if key in self._stopped_keys:
+            return self._plan.name, self._stopped_keys[key]
         return self._store.known(key, self._plan.evaluation_key)
 
     def _reuse(self, trial: Trial, search: str, source: Trial) -> None:
         assert source.number is not None
         ended = replace(
             trial,
-            state=TrialState.COMPLETE,
+            state=source.state,
+            reason=source.reason,
             values={**source.values, **trial.values},
             seconds=0.0,
             finished_at=time.time(),
@@ -330,8 +378,15 @@ class Session:
             del self._out[ended.key]
         self._waiting.extend(self._twins.pop(ended.key, []))
         self._count(ended)
-        self._controller.observe(ended)
+        self._show(ended)
         self._remember(ended)
+
+    def _show(self, trial: Trial) -> None:
+        """Lets the controller observe a trial, without what is only reported."""
+        if self._plan.reported:
+            values = {name: value for name, value in trial.values.items() if name not in self._plan.reported}
+            trial = replace(trial, values=values)
+        self._controller.observe(trial)
 
     def _gains(self, trial: Trial) -> tuple[float, ...]:
         return gains_of(trial, self._plan.objectives)

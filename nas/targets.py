@@ -64,8 +64,8 @@ def parse_shape(text: str) -> Shape:
     return tuple(map(int, parts))
 
 
-def parse_parameters(settings: Iterable[str]) -> dict[str, Any]:
-    """`auxiliary=true` and the like as parameters of a network; values are read as JSON, or else as text.
+def parse_parameters(settings: Iterable[str], *, option: str = "--set") -> dict[str, Any]:
+    """`auxiliary=true` and the like as parameters by name; values are read as JSON, or else as text.
 
     Raises:
         UserError: a setting has no `=`.
@@ -74,7 +74,7 @@ def parse_parameters(settings: Iterable[str]) -> dict[str, Any]:
     for setting in settings:
         name, sign, value = setting.partition("=")
         if not sign or not name:
-            raise UserError(f"--set {setting!r}: give NAME=VALUE, like auxiliary=true")
+            raise UserError(f"{option} {setting!r}: give NAME=VALUE, like auxiliary=true")
         try:
             parameters[name] = json.loads(value)
         except json.JSONDecodeError:

@@ -9,7 +9,7 @@ import pytest
 import search_spaces
 from nas.cli.app import app
 from nas.config import RunConfig, make_config, read_run_file
-from nas.run import prepare
+from nas.preparation import prepare
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])

@@ -1,22 +1,27 @@
 """What passes between a search and those who do its work: the task, its outcome, and the three contracts around them."""
 
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from db.trial import Measurement, TrialState
 from search_spaces.architecture import Architecture
+from search_spaces.choices import Genotype
 
 
 @dataclass(frozen=True, slots=True)
 class EvaluationTask:
-    """Evaluate this architecture for so many epochs; `number` is the trial's, `attempt` counts from 1."""
+    """Evaluate this architecture for so many epochs; `number` is the trial's, `attempt` counts from 1.
+
+    `genotype` has the answers that made the architecture, by which tables may call it.
+    """
 
     number: int
     architecture: Architecture
     epochs: int
     seed: int
     attempt: int = 1
+    genotype: Genotype = field(default=Genotype(()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +53,29 @@ class Evaluator(Protocol):
 
     `evaluate` yields a measurement after every epoch and returns the evaluation. The same task gives the same values.
     It raises `Diverged` when a value is not finite. Evaluators are picklable and cheap until first used: data are
-    loaded in the worker, once. `metrics` names what the final values hold, so that objectives can be checked before
-    anything runs. `identity` is a JSON text that is equal for evaluators whose results are interchangeable.
+    loaded in the worker, once. `identity` is a JSON text that is equal for evaluators whose results are interchangeable.
+
+    A metric called `cost_seconds` stands for the time of the evaluation: that of a simulated clock.
     """
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """The names of the final metrics."""
+        """The names of the final metrics that may be objectives, the usual objective first."""
+        ...
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """The names of those metrics that every measurement on the way has, by which a trial may be stopped early."""
+        ...
+
+    @property
+    def reported(self) -> tuple[str, ...]:
+        """The names of the final metrics that are recorded and shown, and that no controller ever sees."""
+        ...
+
+    @property
+    def levels(self) -> int | None:
+        """How many fidelities there are, the last one being whole; None where `epochs` may be any number."""
         ...
 
     @property

@@ -46,6 +46,18 @@ class TrainingEvaluator:
         return ("val_accuracy", "last_val_accuracy", "val_loss", "train_loss", "epochs")
 
     @property
+    def measured(self) -> tuple[str, ...]:
+        return ("val_accuracy", "val_loss", "train_loss")
+
+    @property
+    def reported(self) -> tuple[str, ...]:
+        return ()
+
+    @property
+    def levels(self) -> int | None:
+        return None
+
+    @property
     def identity(self) -> str:
         content = {
             "evaluator": "training",

@@ -57,7 +57,10 @@ class ProgressDisplay:
 
 def progress_text(progress: Progress) -> str:
     """The progress as one line."""
-    parts = [f"{progress.name}: {progress.finished}/{progress.budget} trials", f"{progress.running} running"]
+    budget = "" if progress.time_budget_seconds is not None else f"/{progress.budget}"
+    parts = [f"{progress.name}: {progress.finished}{budget} trials", f"{progress.running} running"]
+    if progress.time_budget_seconds is not None:
+        parts.append(f"{progress.spent_seconds:,.0f}/{progress.time_budget_seconds:,.0f} s of evaluation")
     if progress.best is not None:
         parts.append(f"best {best_text(progress)}")
     parts.append(f"{60 * progress.trials_per_second:.1f} trials/min")
@@ -67,8 +70,9 @@ def progress_text(progress: Progress) -> str:
         parts.append(f"took {duration_text(progress.elapsed_seconds)}")
     for count, what in (
         (progress.reused, "known already"),
+        (progress.stopped, "stopped early"),
         (progress.unsuccessful, "without result"),
-        (progress.rejected, "rejected by constraints"),
+        (progress.rejected, f"rejected by constraints ({progress.rejected_share:.0%} of all proposals)"),
     ):
         if count:
             parts.append(f"{count} {what}")

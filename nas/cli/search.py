@@ -13,9 +13,9 @@ from nas.cli.output import DEFAULT_DATABASE, DatabaseOption, JsonFlag, make_tabl
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from nas.preparation import Prepared
     from nas.progress import Progress
     from nas.result import SearchResult
-    from nas.run import Prepared
 
 LEADERBOARD_ROWS = 10
 DRY_RUN_SAMPLES = 3
@@ -26,10 +26,40 @@ def search(
     space: Annotated[
         str | None, typer.Option(help="The search space (cellular); see: nas spaces. Your own: module:attribute.")
     ] = None,
+    space_settings: Annotated[
+        list[str] | None, typer.Option("--space-set", metavar="NAME=VALUE", help="A parameter of the space.")
+    ] = None,
     data: Annotated[str | None, typer.Option(help="The data set to train on (digits, the only one yet).")] = None,
+    evaluator: Annotated[
+        str | None, typer.Option(help="How candidates are measured (training): training, tabular or zero_cost.")
+    ] = None,
+    evaluator_settings: Annotated[
+        list[str] | None, typer.Option("--evaluator-set", metavar="NAME=VALUE", help="A setting of the evaluator.")
+    ] = None,
+    table: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="tabular: the table, .parquet or .csv, or one that comes with nas."),
+    ] = None,
+    signal: Annotated[
+        str | None, typer.Option(metavar="COLUMNS", help="tabular: what the controller sees, of rising fidelity.")
+    ] = None,
+    report: Annotated[str | None, typer.Option(metavar="COLUMNS", help="tabular: what is only ever reported.")] = None,
+    cost: Annotated[
+        str | None, typer.Option(metavar="COLUMNS", help="tabular: seconds for each signal, COLUMN or COLUMN*NUMBER.")
+    ] = None,
     controller: Annotated[str | None, typer.Option(help="Who proposes (reinforce); see: nas controllers.")] = None,
+    controller_settings: Annotated[
+        list[str] | None, typer.Option("--controller-set", metavar="NAME=VALUE", help="A setting of the controller.")
+    ] = None,
     trials: Annotated[int | None, typer.Option(help="How many architectures to try (30).")] = None,
+    time_budget: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", help="Begin no more trials after so many seconds of evaluation in all."),
+    ] = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs of training for each (20).")] = None,
+    stopping: Annotated[
+        str | None, typer.Option(metavar="asha|hyperband", help="Stop trials early that fall behind at a rung.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="The seed of the search (0).")] = None,
     workers: Annotated[int | None, typer.Option(help="How many are trained at once under ray (2).")] = None,
     executor: Annotated[
@@ -51,13 +81,27 @@ def search(
 ) -> None:
     """Search a space for good architectures."""
     from nas.config import make_config, read_run_file
-    from nas.run import prepare
+    from nas.preparation import prepare
     from nas.run import search as run_search
+    from nas.targets import parse_parameters
 
     values: dict[str, Any] = {} if file is None else read_run_file(file)
+    of_table = {"table": table, "signal": signal, "report": report, "cost": cost}
+    settings = {
+        "space_settings": parse_parameters(space_settings or (), option="--space-set"),
+        "controller_settings": parse_parameters(controller_settings or (), option="--controller-set"),
+        "evaluator_settings": parse_parameters(evaluator_settings or (), option="--evaluator-set")
+        | {key: value for key, value in of_table.items() if value is not None},
+    }
+    for key, given in settings.items():
+        if given:
+            values[key] = {**values.get(key, {}), **given}
     flags = {
         "space": space,
         "data": data,
+        "evaluator": evaluator,
+        "time_budget": time_budget,
+        "stopping": stopping,
         "controller": controller,
         "trials": trials,
         "epochs": epochs,

@@ -41,6 +41,9 @@ class Controller(ABC):
     trials are observed likewise.
     """
 
+    ends_by_itself = False
+    """Whether it stops proposing some day, so that a search without a budget of trials ends."""
+
     def __init__(self, space: SearchSpace, objectives: tuple[Objective, ...], *, seed: int = 0) -> None:
         self.space = space
         self.objectives = objectives

@@ -18,6 +18,8 @@ from search_spaces.space import SearchSpace
 class Enumeration(Controller):
     """Proposes every distinct architecture of the space, then nothing any more."""
 
+    ends_by_itself = True
+
     def __init__(self, space: SearchSpace, objectives: tuple[Objective, ...], *, seed: int = 0) -> None:
         super().__init__(space, objectives, seed=seed)
         self._walk = _distinct(space)

@@ -23,6 +23,8 @@ _SPACES = Plugins(
     group="nas.spaces",
     built_in={
         "cellular": "search_spaces.spaces.cellular:Cellular",
+        "digits201": "search_spaces.spaces.digits201:Digits201",
+        "nasbench101": "search_spaces.spaces.nasbench101:NasBench101",
         "nasbench201": "search_spaces.spaces.nasbench201:NasBench201",
     },
     wanted="a subclass of search_spaces.SearchSpace or a function that makes one",

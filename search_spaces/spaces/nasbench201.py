@@ -105,6 +105,9 @@ class NasBench201(SearchSpace):
             )
         return _render(operations)
 
+    def published_name(self, genotype: Genotype) -> tuple[str, str] | None:
+        return "arch_str", self.arch_str_of(genotype)
+
     @staticmethod
     def genotype_of(arch_str: str) -> Genotype:
         """The answers that make the architecture of an official string.

@@ -7,7 +7,7 @@ import pytest
 
 from nas.cli import main
 from nas.config import make_config
-from nas.run import prepare
+from nas.preparation import prepare
 
 BAD_SETTINGS = {
     "classes of a space": ("[space_settings]\nclasses = 3", "space_settings: 'classes' is set by the data"),
