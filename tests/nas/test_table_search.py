@@ -1,0 +1,161 @@
+"""Whole searches on a table: the end of an enumeration, budgets of time, hidden reports, early stopping and its resume."""
+
+import itertools
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pandas
+import pytest
+
+import nas
+import search_spaces
+from db.store import Store
+from db.trial import TrialState
+from nas.controllers.random_search import RandomSearch
+from nas.progress import Progress
+from nas.result import SearchResult
+
+SETTINGS = {"operations": ["skip_connect", "nor_conv_3x3"]}
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Made-up results of all 64 cells of two operations, of which 37 are distinct."""
+    space = search_spaces.load("digits201", operations=("skip_connect", "nor_conv_3x3"))
+    rows = []
+    for row, (genotype, architecture) in enumerate(space.enumerate()):
+        late = Random(architecture.key).random()
+        early = late + 0.1 * Random(row).random() - 0.5
+        rows.append({"genotype": genotype.to_json(), "early": early, "late": late, "test": late / 2, "seconds": 10.0})
+    path = tmp_path_factory.mktemp("tables") / "toy.parquet"
+    pandas.DataFrame(rows).to_parquet(path)
+    return str(path)
+
+
+def settings(table: str, **more: Any) -> dict[str, Any]:
+    evaluator = {"table": table, "signal": "early,late", "report": "test", "cost": "seconds,seconds*2"}
+    return {
+        "space": "digits201",
+        "space_settings": SETTINGS,
+        "evaluator": "tabular",
+        "evaluator_settings": evaluator,
+        "executor": "serial",
+        "controller": "random",
+        **more,
+    }
+
+
+def distinct_keys() -> set[str]:
+    space = search_spaces.load("digits201", operations=("skip_connect", "nor_conv_3x3"))
+    return {architecture.key for _, architecture in space.enumerate()}
+
+
+def test_an_enumeration_ends_when_every_distinct_cell_is_known(table: str, tmp_path: Path) -> None:
+    result = nas.search(**settings(table, controller="enumerate", db=str(tmp_path / "n.db")))
+    keys = [trial.key for trial in result.trials]
+    assert set(keys) == distinct_keys() and len(keys) == len(set(keys))
+    assert all(trial.state is TrialState.COMPLETE and trial.reused_from is None for trial in result.trials)
+    assert str(result.search.state) == "complete"
+    assert all(trial.values["test"] == trial.values["late"] / 2 for trial in result.trials)
+    assert result.best.values["signal"] == max(trial.values["late"] for trial in result.trials)
+
+
+def test_no_more_trials_are_begun_when_the_time_is_spent(table: str, tmp_path: Path) -> None:
+    told: list[Progress] = []
+    result = nas.search(**settings(table, time_budget=100.0, db=str(tmp_path / "n.db")), listener=told.append)
+    # 30 seconds each; the fourth ends past the budget. Results that are known cost nothing.
+    paid = [trial for trial in result.trials if trial.reused_from is None]
+    assert [trial.seconds for trial in paid] == [30.0] * 4
+    assert result.trials[-1] is paid[-1]
+    assert told[-1].spent_seconds == 120.0
+
+
+def test_a_controller_never_sees_what_is_only_reported(
+    table: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: set[str] = set()
+    monkeypatch.setattr(RandomSearch, "observe", lambda self, trial: shown.update(trial.values))
+    nas.search(**settings(table, trials=5, db=str(tmp_path / "n.db")))
+    assert {"signal", "late"} <= shown
+    assert "test" not in shown
+
+
+def essence(result: SearchResult) -> list[tuple[Any, ...]]:
+    return [(t.proposal, t.number, t.state, t.key, dict(t.values), t.reason, t.reused_from) for t in result.trials]
+
+
+@pytest.mark.parametrize("stopping", ["asha", "hyperband"])
+def test_a_search_that_stops_trials_early_is_resumed_exactly(table: str, tmp_path: Path, stopping: str) -> None:
+    whole = nas.search(**settings(table, trials=25, stopping=stopping, name="s", db=str(tmp_path / "whole.db")))
+    stopped = [trial for trial in whole.trials if trial.state is TrialState.STOPPED]
+    assert stopped and len(stopped) < 25
+    for trial in stopped:
+        assert trial.values["epochs"] == 1.0 and trial.values["signal"] == trial.values["early"]
+        assert "late" not in trial.values and "test" not in trial.values
+        assert trial.reused_from is not None or trial.seconds == 10.0
+        assert trial.reason is not None and "stopped at 1 of 2" in trial.reason
+    assert whole.best.trial.state is TrialState.COMPLETE
+
+    broken = str(tmp_path / "broken.db")
+    calls = itertools.count()
+
+    def interrupt(progress: Progress) -> None:
+        if next(calls) == 33:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        nas.search(**settings(table, trials=25, stopping=stopping, name="s", db=broken), listener=interrupt)
+    with Store.open(broken, mode="read") as store:
+        done = [trial for trial in store.trials("s") if trial.state.is_finished]
+    assert 0 < len(done) < 25
+    assert essence(nas.resume("s", db=broken)) == [(*row[:6], row[6] and ("s", row[6][1])) for row in essence(whole)]
+
+
+def test_a_twin_of_a_stopped_trial_is_stopped_too(table: str, tmp_path: Path) -> None:
+    result = nas.search(**settings(table, trials=60, stopping="asha", db=str(tmp_path / "n.db")))
+    ends: dict[str, set[TrialState]] = {}
+    for trial in result.trials:
+        ends.setdefault(trial.key, set()).add(trial.state)
+    assert all(len(states) == 1 for states in ends.values())
+    paid = [trial for trial in result.trials if trial.reused_from is None]
+    assert len(paid) == len(ends)
+
+
+def test_several_objectives_stop_by_fronts(table: str, tmp_path: Path) -> None:
+    objectives = ["signal:max", "macs:min"]
+    db = str(tmp_path / "n.db")
+    result = nas.search(**settings(table, trials=40, stopping="asha", objectives=objectives, db=db))
+    assert any(trial.state is TrialState.STOPPED for trial in result.trials)
+    # What is cheapest of all is never dominated, and is level with nothing before it.
+    first = result.trials[0]
+    assert first.state is TrialState.COMPLETE
+
+
+@pytest.mark.xdist_group("ray")
+def test_ray_workers_stop_early_as_well(table: str, tmp_path: Path) -> None:
+    db = str(tmp_path / "n.db")
+    result = nas.search(**settings(table, trials=20, stopping="asha", executor="ray", workers=2, db=db))
+    states = {trial.state for trial in result.trials}
+    assert states == {TrialState.COMPLETE, TrialState.STOPPED}
+    assert all("late" not in t.values for t in result.trials if t.state is TrialState.STOPPED)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"epochs": 7}, "2 levels of fidelity of its own"),
+        ({"stopping_settings": {"reduction": 2}}, "they need stopping"),
+        ({"stopping": "asha", "stopping_settings": {"eta": 2}}, "unknown key in stopping_settings"),
+        ({"stopping": "asha", "objectives": ["late"]}, "not known before a trial ends"),
+        ({"objectives": ["test"]}, "unknown objective 'test'"),
+        ({"evaluator": "tabula"}, "did you mean 'tabular'"),
+        ({"evaluator_settings": {}}, "needs 'table'"),
+        ({"evaluator_settings": {"tables": "x"}}, "did you mean 'table'"),
+        ({"time_budget": -1.0}, "time_budget"),
+    ],
+)
+def test_bad_runs_get_one_line_and_write_nothing(table: str, tmp_path: Path, change: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        nas.search(**settings(table, **{"trials": 3, "db": str(tmp_path / "n.db"), **change}))
+    assert list(tmp_path.iterdir()) == []
