@@ -80,6 +80,10 @@ class Window(NamedTuple):
         return float((self.low + self.high) / 2)
 
 
+_FARTHEST = 1 << 256
+_ALL = Window(0, -_FARTHEST, _FARTHEST)
+"""Strides multiply, so a file of a few thousand layers could ask for numbers of as many digits, or for such fractions."""
+
 Field = tuple[Window, ...]
 """One window for each spatial axis of what is seen; empty if that is a vector, unless an embedding makes positions of it."""
 
@@ -264,10 +268,17 @@ def compose(before: Path, step: Path) -> Path:
     return Path(
         depth,
         tuple(
-            Window(b.stride * s.stride, b.stride * s.low + b.low, b.stride * s.high + b.high)
+            _held(Window(b.stride * s.stride, b.stride * s.low + b.low, b.stride * s.high + b.high))
             for b, s in zip(before.field, step.field, strict=True)
         ),
     )
+
+
+def _held(window: Window) -> Window:
+    """The window, or one that holds it and all else, where its numbers are out of all proportion."""
+    stride, low, high = window
+    fits = -_FARTHEST < low <= high < _FARTHEST > stride
+    return window if fits and max(stride.denominator, low.denominator, high.denominator) < _FARTHEST else _ALL
 
 
 class _ShapeMatters(Exception):

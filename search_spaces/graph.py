@@ -3,9 +3,11 @@
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
+from math import prod
 from typing import Any, NamedTuple
 
 from search_spaces.errors import InvalidArchitecture
+from search_spaces.operation import MOST_ELEMENTS
 from search_spaces.ops import Input, Operation, Shape
 
 Wiring = tuple[tuple[int, ...], ...]
@@ -140,9 +142,14 @@ def _node_shapes(graph: Graph, input_shapes: tuple[Shape, ...]) -> tuple[Shape, 
                 ) from None
         else:
             try:
-                shapes.append(operation.output_shape(*[shapes[source] for source in inputs]))
+                shape = operation.output_shape(*[shapes[source] for source in inputs])
             except InvalidArchitecture as error:
                 raise InvalidArchitecture(f"node {name!r}: {error}") from None
+            if prod(shape) > MOST_ELEMENTS:
+                raise InvalidArchitecture(
+                    f"node {name!r} gives {shape}, more elements than a tensor can hold; make it smaller"
+                )
+            shapes.append(shape)
     if len(graph.inputs) != len(input_shapes):
         raise InvalidArchitecture(f"rule inputs: {len(input_shapes)} shapes for {len(graph.inputs)} inputs")
     return tuple(shapes)

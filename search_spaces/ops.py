@@ -13,7 +13,7 @@ from math import prod
 from typing import ClassVar
 
 from search_spaces.errors import InvalidArchitecture
-from search_spaces.operation import Operation, Shape, check_kind
+from search_spaces.operation import Operation, Shape, check_kind, check_not_negative, check_shape
 from search_spaces.windows import (
     PADDING_MODES,
     POOL_KINDS,
@@ -87,6 +87,10 @@ class Zero(Operation):
 
     shape: Shape = ()
 
+    def __post_init__(self) -> None:
+        if self.shape:
+            check_shape("Zero: shape", self.shape)
+
     def output_shape(self, *inputs: Shape) -> Shape:
         return self.shape or inputs[0]
 
@@ -146,6 +150,9 @@ class BatchNorm(Operation):
     affine: bool = True
     epsilon: float = 1e-5
 
+    def __post_init__(self) -> None:
+        check_not_negative(self, epsilon=self.epsilon)
+
     @property
     def has_weights(self) -> bool:
         return True
@@ -160,6 +167,9 @@ class LayerNorm(Operation):
 
     affine: bool = True
     epsilon: float = 1e-6
+
+    def __post_init__(self) -> None:
+        check_not_negative(self, epsilon=self.epsilon)
 
     @property
     def has_weights(self) -> bool:
@@ -186,6 +196,7 @@ class LocalResponseNorm(Operation):
     def __post_init__(self) -> None:
         if self.size < 1:
             raise InvalidArchitecture(f"LocalResponseNorm: size must be positive, got {self.size}")
+        check_not_negative(self, alpha=self.alpha, beta=self.beta, k=self.k)
 
     def output_shape(self, *inputs: Shape) -> Shape:
         (shape,) = inputs

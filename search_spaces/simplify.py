@@ -31,6 +31,14 @@ class _Simplified:
         return self.graph is None and self.passes is None
 
 
+def passes_on(operation: Operation) -> bool:
+    """Whether the operation gives its input as it is."""
+    match operation:
+        case Identity() | Dropout(probability=0.0) | ChannelShuffle(groups=1) | Upsample(factor=1):
+            return True
+    return False
+
+
 def simplify_graph(graph: Graph, input_shapes: tuple[Shape, ...]) -> Graph:
     """The simplified `graph`; its inputs and outputs stay, and simplifying again changes nothing.
 
@@ -92,7 +100,7 @@ class _Values:
         if isinstance(operation, Multiply) and _DEAD in inputs:
             return _DEAD
         match operation:
-            case Identity() | Dropout(probability=0.0) | ChannelShuffle(groups=1) | Upsample(factor=1):
+            case _ if passes_on(operation):
                 return inputs[0]
             case Add():
                 terms = [term for value in inputs if value != _DEAD for term in self._terms.get(value, (value,))]

@@ -5,6 +5,7 @@ from keyword import iskeyword
 
 from search_spaces.errors import InvalidArchitecture
 from search_spaces.graph import Cell, Graph, node_shapes
+from search_spaces.operation import check_shape
 from search_spaces.ops import Input, Operation, Shape
 
 Rule = Callable[[Graph], str | None]
@@ -42,10 +43,13 @@ def _order_is_topological(graph: Graph) -> str | None:
     for index, node in enumerate(graph.nodes):
         for source in node.inputs:
             if not 0 <= source < index:
-                return f"node {node.name!r} (number {index}) reads node number {source}, which is not before it"
+                return (
+                    f"node {node.name!r} (number {index}) reads node number {source}, which is not before it; "
+                    "let it read earlier nodes alone"
+                )
     for name, index in graph.outputs:
         if not 0 <= index < len(graph.nodes):
-            return f"output {name!r} is node number {index} of {len(graph.nodes)}"
+            return f"output {name!r} is node number {index}, but the nodes are 0 to {len(graph.nodes) - 1}"
     return None
 
 
@@ -140,8 +144,7 @@ def verify(graph: Graph, input_shapes: tuple[Shape, ...]) -> None:
     """
     verify_graph(graph)
     for shape in input_shapes:
-        if not shape or min(shape) < 1:
-            raise InvalidArchitecture(f"rule shapes: input shape {shape} must have positive sizes")
+        check_shape("rule shapes: input shape", shape)
     try:
         node_shapes(graph, input_shapes)
     except InvalidArchitecture as error:

@@ -187,6 +187,25 @@ def test_what_stands_in_the_padding_is_seen_where_it_comes_from() -> None:
     assert boxes == {"zeros": ((0, 0),), "reflect": ((0, 2),), "replicate": ((0, 0),), "circular": ((0, 8),)}
 
 
+@pytest.mark.parametrize(
+    "layers",
+    [
+        [Conv(1, (1,), stride=(1 << 60,), padding=((0, 1 << 60),))] * 400,
+        [Upsample((1 << 50) - 1), Conv(1, (4 * (1 << 50) - 7,))] * 400,
+    ],
+)
+def test_numbers_out_of_all_proportion_become_a_window_that_holds_everything(layers: list[Operation]) -> None:
+    architecture = chain((1, 4), *layers)
+    field = analyze(architecture).receptive_field
+    assert field is not None
+    assert field[0].stride == 0
+    assert field[0].low < -(1 << 63) and field[0].high > 1 << 63
+    document = json.loads(json.dumps(analyze(architecture).to_dict()))
+    assert document["receptive_field"]["fraction"] == 1.0
+    # Those before are exact.
+    assert analyze(chain((1, 4), *layers[:2])).layers == analyze(architecture).layers[:2]
+
+
 def test_position_in_the_padding_sees_nothing() -> None:
     architecture = chain((1, 4, 4), Conv(1, (1, 1), padding=((1, 1), (0, 0))))
     assert seen_box(architecture, (0, 2)) is None

@@ -7,7 +7,27 @@ from search_spaces import Architecture
 from search_spaces.builder import GraphBuilder
 from search_spaces.errors import InvalidArchitecture
 from search_spaces.graph import Cell, Graph, Node, flatten, node_shapes, walk
-from search_spaces.ops import Activation, Add, Concat, Conv, Identity, Input, Linear, Pool, Shape, conv2d, pool2d
+from search_spaces.ops import (
+    Activation,
+    AdaptivePool,
+    Add,
+    BatchNorm,
+    Concat,
+    Conv,
+    GlobalPool,
+    Identity,
+    Input,
+    LayerNorm,
+    Linear,
+    LocalResponseNorm,
+    Operation,
+    Pool,
+    Shape,
+    Upsample,
+    Zero,
+    conv2d,
+    pool2d,
+)
 from search_spaces.verify import RULES, verify, verify_graph
 from tests.strategies import architectures
 
@@ -98,10 +118,34 @@ def test_every_input_needs_one_shape(shapes: tuple[Shape, ...]) -> None:
         verify(graph(X, RELU), shapes)
 
 
-@pytest.mark.parametrize("shape", [(), (0, 4), (1, -1)])
+@pytest.mark.parametrize("shape", [(), (0, 4), (1, -1), (1, 1, 1, 1)])
 def test_sizes_are_positive(shape: Shape) -> None:
     with pytest.raises(InvalidArchitecture, match="positive"):
         Architecture(graph(X, RELU), (shape,))
+
+
+HUGE = 1 << 31
+
+
+@pytest.mark.parametrize(
+    ("operations", "culprit"),
+    [
+        ([Upsample(HUGE), pool2d("max", HUGE)], "large0"),
+        ([Conv(HUGE, (1, 1)), Upsample(HUGE), GlobalPool()], "large1"),
+        ([AdaptivePool("max", (HUGE, HUGE)), AdaptivePool("max", (1, 1))], "large0"),
+    ],
+)
+def test_a_value_that_no_tensor_can_hold_is_reported_with_the_node(operations: list[Operation], culprit: str) -> None:
+    inner = GraphBuilder()
+    cell = inner.cell("huge", inner.chain(inner.input(), *[(f"large{n}", each) for n, each in enumerate(operations)]))
+    builder = GraphBuilder()
+    made = builder.graph(builder.add("cell", cell, builder.input()))
+    with pytest.raises(
+        InvalidArchitecture, match=f"rule shapes: node 'cell': node '{culprit}' gives .* make it smaller"
+    ):
+        Architecture(made, ((4, 1, 1),))
+    with pytest.raises(InvalidArchitecture, match=r"rule shapes: input shape .* than a tensor can hold"):
+        Architecture(graph(X, RELU), ((HUGE, HUGE, HUGE),))
 
 
 @pytest.mark.parametrize(
@@ -117,6 +161,11 @@ def test_sizes_are_positive(shape: Shape) -> None:
         lambda: Pool("max", (2,), padding=(2,)),
         lambda: Activation("rleu"),
         lambda: Linear(0),
+        lambda: Zero((4, 0)),
+        lambda: Zero((1, 2, 3, 4)),
+        lambda: BatchNorm(epsilon=float("nan")),
+        lambda: LayerNorm(epsilon=-1e-5),
+        lambda: LocalResponseNorm(2, alpha=float("inf")),
     ],
 )
 def test_an_operation_that_cannot_be_is_refused(make: object) -> None:
