@@ -30,10 +30,19 @@ def summary_rows(study: "Study") -> list[tuple[str, object, str]]:
     rows.append(("peak_training_bytes", training.peak_bytes, f"{bytes_text(training.peak_bytes)} with {how}"))
     rows.append(("saved for backward", training.saved_bytes, bytes_text(training.saved_bytes)))
     rows.append(("receptive_field", windows_text(report.receptive_field), "of an output, on the input"))
+    last_map = next((layer for layer in reversed(report.layers) if _has_positions(layer)), None)
+    if last_map is not None:
+        rows.append(("a position sees", windows_text(last_map.receptive_field), f"of the last map, {last_map.name}"))
     blind = report.unproductive
     rows.append(("unproductive layers", len(blind), f"from {blind[0]} on" if blind else ""))
     rows.extend(_time_rows(study))
     return rows
+
+
+def _has_positions(layer: "Layer") -> bool:
+    """Whether a layer gives a map whose positions see different parts of the input."""
+    windows = layer.receptive_field or ()
+    return len(layer.output_shape) > 1 and bool(windows) and all(window.stride for window in windows)
 
 
 def _time_rows(study: "Study") -> list[tuple[str, object, str]]:
