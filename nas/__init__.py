@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nas.config import RunConfig
+    from nas.proxy_ranking import ProxyRanking
     from nas.result import Found, SearchResult
 
-__all__ = ["Found", "RunConfig", "SearchResult", "results", "resume", "search"]
+__all__ = ["Found", "RunConfig", "SearchResult", "proxies", "results", "resume", "search"]
 
 ROOMS = ("workers", "analysis", "db", "search_spaces")
 """The packages that `nas` is made of besides itself."""
@@ -67,6 +68,20 @@ def results(name: str, *, db: str = "nas.db") -> "SearchResult":
     from nas.result import SearchResult
 
     return SearchResult(db, name)
+
+
+def proxies(**settings: Any) -> "ProxyRanking":
+    """How well zero-cost proxies rank the architectures of a table against one of its columns.
+
+    `settings` are those of `nas.proxy_ranking.rank_proxies`: `space`, `table`, `against`, `proxies`, `number`, `seed`,
+    `data`, `space_settings`, `listener`.
+
+    Raises:
+        UserError: a setting is wrong; `NotFound` where there is no such table.
+    """
+    from nas.proxy_ranking import rank_proxies
+
+    return rank_proxies(**settings)
 
 
 def __getattr__(name: str) -> Any:
