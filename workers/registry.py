@@ -25,6 +25,7 @@ _EVALUATORS = Plugins(
     built_in={
         "tabular": "workers.tabular:TabularEvaluator",
         "training": "workers.training:TrainingEvaluator",
+        "zero_cost": "workers.zero_cost.evaluator:ZeroCostEvaluator",
     },
     wanted="a class or a function that makes an evaluator",
     fits=_makes_evaluator,

@@ -11,7 +11,7 @@ A question becomes the parameter `NAME in DOMAIN`, because Optuna forbids one na
 - `Subset` one yes-or-no categorical for each option (`NAME has OPTION of ...`). Where the answers break the minimum or
   maximum, options drawn at random are added or left out, and the sampler is told what was built, not what it said.
 
-A rejected or diverged trial is told as pruned and breaking a constraint: TPE counts it among the bad ones, the other
+A rejected, diverged or stopped trial is told as pruned and breaking a constraint: TPE counts it among the bad ones, the other
 samplers leave it out. A failed one says nothing about its architecture and is left out. NSGA-II and NSGA-III cross
 only those questions that every architecture is asked and draw the others at random; they begin to select after
 `population_size` trials (50 unless told), so a small search should say less.
@@ -144,6 +144,7 @@ _STATES = {
     TrialState.COMPLETE: optuna.trial.TrialState.COMPLETE,
     TrialState.REJECTED: optuna.trial.TrialState.PRUNED,
     TrialState.DIVERGED: optuna.trial.TrialState.PRUNED,
+    TrialState.STOPPED: optuna.trial.TrialState.PRUNED,
     TrialState.FAILED: optuna.trial.TrialState.FAIL,
 }
 
