@@ -17,24 +17,31 @@ from search_spaces import Architecture, SearchSpace, load, to_module
 SPACES = {
     # One cell a stage has all that five have: the others are equal to it.
     "nasbench201": load("nasbench201", input_shape=(3, 8, 8), cells_per_stage=1),
+    "nasbench101": load("nasbench101", input_shape=(3, 8, 8), channels=16, cells_per_stack=1),
     "cellular": load("cellular", input_shape=(1, 8, 8)),
     "full nasbench201": load("nasbench201"),
+    "full nasbench101": load("nasbench101"),
     "large cellular": load("cellular", input_shape=(3, 32, 32)),
 }
-MANY = [(name, first, 25) for name in ("nasbench201", "cellular") for first in range(0, 200, 25)]
+MANY = [(name, first, 25) for name in ("nasbench201", "nasbench101", "cellular") for first in range(0, 200, 25)]
 FEW = [(name, 0, 4) for name in ("full nasbench201", "large cellular")]
-SLOW = [
-    pytest.param(name, first, 25, marks=pytest.mark.slow)
-    for name in ("full nasbench201", "large cellular")
-    for first in range(0, 200, 25)
-]
+WITHOUT_STORAGE = [("full nasbench101", 0, 4)]
+"""Networks of too many numbers to be run by the dozen."""
+
+
+def slow(*names: str) -> list[object]:
+    """Two hundred members of each of the spaces."""
+    return [pytest.param(name, first, 25, marks=pytest.mark.slow) for name in names for first in range(0, 200, 25)]
+
+
+SLOW = slow("full nasbench201", "large cellular")
 
 
 def samples(space: SearchSpace, first: int, count: int) -> list[Architecture]:
     return [space.sample(rng=random.Random(seed)) for seed in range(first, first + count)]
 
 
-@pytest.mark.parametrize(("name", "first", "count"), [*MANY, *FEW, *SLOW])
+@pytest.mark.parametrize(("name", "first", "count"), [*MANY, *FEW, *WITHOUT_STORAGE, *SLOW, *slow("full nasbench101")])
 def test_shapes_params_and_macs_are_those_of_the_module_on_the_meta_device(name: str, first: int, count: int) -> None:
     for architecture in samples(SPACES[name], first, count):
         report = analyze(architecture)
