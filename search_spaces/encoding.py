@@ -143,7 +143,7 @@ def _decode_graph(where: str, entry: dict[str, Any], cells: list[Cell], unread: 
         if type(node) is not list or len(node) != 3:
             raise _malformed(f"{where}, node {number}", f"must be [name, operation, inputs], got {_shown(node)}")
         name = _value(f"{where}, name of node {number}", str, node[0])
-        here = f"{where}, node {_shown(name)}"
+        here = f"{where}, node {name!r}"
         operation = _decode_operation(here, node[1], cells, unread)
         nodes.append(Node(name, operation, _value(f"{here}, inputs", tuple[int, ...], node[2])))
     outputs = []

@@ -151,7 +151,9 @@ def _node_shapes(graph: Graph, input_shapes: tuple[Shape, ...]) -> tuple[Shape, 
                 )
             shapes.append(shape)
     if len(graph.inputs) != len(input_shapes):
-        raise InvalidArchitecture(f"rule inputs: {len(input_shapes)} shapes for {len(graph.inputs)} inputs")
+        raise InvalidArchitecture(
+            f"rule inputs: {len(input_shapes)} shapes for {len(graph.inputs)} inputs; give one for each"
+        )
     return tuple(shapes)
 
 

@@ -255,7 +255,9 @@ class Add(Operation):
         first = inputs[0]
         for shape in inputs:
             if shape != first:
-                raise InvalidArchitecture(f"Add: input shapes differ: {', '.join(map(str, inputs))}")
+                raise InvalidArchitecture(
+                    f"Add: input shapes differ: {', '.join(map(str, inputs))}; they must be equal"
+                )
         return first
 
 
@@ -297,7 +299,9 @@ class ChannelShuffle(Operation):
     def output_shape(self, *inputs: Shape) -> Shape:
         (shape,) = inputs
         if shape[0] % self.groups:
-            raise InvalidArchitecture(f"ChannelShuffle: {shape[0]} channels cannot be split into {self.groups} groups")
+            raise InvalidArchitecture(
+                f"ChannelShuffle: {shape[0]} channels cannot be split into {self.groups} groups; choose a divisor"
+            )
         return shape
 
 
@@ -317,7 +321,9 @@ class ChannelSlice(Operation):
     def output_shape(self, *inputs: Shape) -> Shape:
         (shape,) = inputs
         if shape[0] < self.stop:
-            raise InvalidArchitecture(f"ChannelSlice: {shape[0]} channels have no slice {self.start}:{self.stop}")
+            raise InvalidArchitecture(
+                f"ChannelSlice: {shape[0]} channels have no slice {self.start}:{self.stop}; stop at {shape[0]} at most"
+            )
         return (self.stop - self.start, *shape[1:])
 
 
@@ -331,7 +337,9 @@ class Concat(Operation):
         spatial = inputs[0][1:]
         for shape in inputs:
             if shape[1:] != spatial:
-                raise InvalidArchitecture(f"Concat: spatial sizes differ: {', '.join(map(str, inputs))}")
+                raise InvalidArchitecture(
+                    f"Concat: spatial sizes differ: {', '.join(map(str, inputs))}; they must be equal"
+                )
         return (sum(shape[0] for shape in inputs), *spatial)
 
 

@@ -14,8 +14,8 @@ Rule = Callable[[Graph], str | None]
 
 def _has_input_and_output(graph: Graph) -> str | None:
     if not graph.inputs:
-        return "the graph has no input"
-    return None if graph.outputs else "the graph has no output"
+        return "the graph has no input; add a node with the operation Input"
+    return None if graph.outputs else "the graph has no output; name a node that is one"
 
 
 def _names_are_unique(graph: Graph) -> str | None:
@@ -25,7 +25,7 @@ def _names_are_unique(graph: Graph) -> str | None:
     for node in graph.nodes:
         name = node.name
         if name in seen:
-            return f"node name {name!r} stands twice"
+            return f"node name {name!r} stands twice; rename one"
         seen.add(name)
         if name.isidentifier() and not iskeyword(name):
             continue
@@ -34,9 +34,9 @@ def _names_are_unique(graph: Graph) -> str | None:
             return f"node name {name!r} must be a Python identifier, or several joined by dots"
         prefixes.update(".".join(parts[:length]) for length in range(1, len(parts)))
     if seen & prefixes:
-        return f"node name {min(seen & prefixes)!r} is also the beginning of another node's path"
+        return f"node name {min(seen & prefixes)!r} is also the beginning of another node's path; rename one"
     names = [name for name, _ in graph.outputs]
-    return None if len(set(names)) == len(names) else f"output names {names} are not unique"
+    return None if len(set(names)) == len(names) else f"output names {names} are not unique; rename one"
 
 
 def _order_is_topological(graph: Graph) -> str | None:
@@ -49,7 +49,7 @@ def _order_is_topological(graph: Graph) -> str | None:
                 )
     for name, index in graph.outputs:
         if not 0 <= index < len(graph.nodes):
-            return f"output {name!r} is node number {index}, but the nodes are 0 to {len(graph.nodes) - 1}"
+            return f"output {name!r} is node number {index}, which must be from 0 to {len(graph.nodes) - 1}"
     return None
 
 
@@ -84,7 +84,7 @@ def _outputs_see_an_input(graph: Graph) -> str | None:
             reached.add(index)
     for name, index in graph.outputs:
         if index not in reached:
-            return f"output {name!r} is reached from no input"
+            return f"output {name!r} is reached from no input; let it read one"
     return None
 
 

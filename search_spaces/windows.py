@@ -53,7 +53,9 @@ class Conv(Operation):
         (shape,) = inputs
         _check_axes(self, shape, len(self.kernel))
         if shape[0] % self.groups:
-            raise InvalidArchitecture(f"Conv: {shape[0]} input channels cannot be split into {self.groups} groups")
+            raise InvalidArchitecture(
+                f"Conv: {shape[0]} input channels cannot be split into {self.groups} groups; choose a divisor"
+            )
         # A mirror does not repeat the border, so it has one position less to give.
         spare = {"reflect": 1, "circular": 0}.get(self.padding_mode)
         if spare is not None and any(max(p) > n - spare for p, n in zip(self.padding, shape[1:], strict=True)):
@@ -87,7 +89,9 @@ class Pool(Operation):
         _default(self, "padding", (0,) * axes)
         _check_window(self, self.kernel, self.stride, tuple((p, p) for p in self.padding), (1,) * axes)
         if any(2 * p > k for p, k in zip(self.padding, self.kernel, strict=True)):
-            raise InvalidArchitecture(f"Pool: padding {self.padding} is more than half of the kernel {self.kernel}")
+            raise InvalidArchitecture(
+                f"Pool: padding {self.padding} must not be more than half of the kernel {self.kernel}"
+            )
 
     def output_shape(self, *inputs: Shape) -> Shape:
         (shape,) = inputs

@@ -194,7 +194,7 @@ CONV = {"op": "Conv", "out_channels": 4, "kernel": [3, 3]}
         (
             ("graph", "outputs"),
             [["y", 99]],
-            "graph: rule order: output 'y' is node number 99, but the nodes are 0 to 5",
+            "graph: rule order: output 'y' is node number 99, which must be from 0 to",
         ),
         (("graph", "edges"), [], "graph: 'edges' means nothing here; leave it out"),
         (("comment",), "x" * 999, "the document: 'comment' means nothing here; leave it out"),

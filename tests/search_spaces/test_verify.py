@@ -89,7 +89,7 @@ def test_every_rule_is_tried() -> None:
     # No operation without inputs exists but Input itself, so no graph can break `reached` after `arity` has passed.
     assert set(BROKEN) == set(RULES)
     disconnected = graph(X, Node("constant", Activation(), ()), outputs=(("y", 1), ("z", 0)))
-    assert RULES["reached"](disconnected) == "output 'y' is reached from no input"
+    assert RULES["reached"](disconnected) == "output 'y' is reached from no input; let it read one"
 
 
 @pytest.mark.parametrize(
