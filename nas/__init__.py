@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from nas.bake_off.standings import BakeOff
     from nas.config import RunConfig
     from nas.proxy_ranking import ProxyRanking
     from nas.result import Found, SearchResult
 
-__all__ = ["Found", "RunConfig", "SearchResult", "proxies", "results", "resume", "search"]
+__all__ = ["Found", "RunConfig", "SearchResult", "bakeoff", "proxies", "results", "resume", "search"]
 
 ROOMS = ("workers", "analysis", "db", "search_spaces")
 """The packages that `nas` is made of besides itself."""
@@ -68,6 +69,34 @@ def results(name: str, *, db: str = "nas.db") -> "SearchResult":
     from nas.result import SearchResult
 
     return SearchResult(db, name)
+
+
+def bakeoff(
+    controllers: Any, *, workers: int | None = None, listener: Any = None, out: Any = None, **settings: Any
+) -> "BakeOff":
+    """Compares controllers over many seeds on a table or another cheap problem, over all cores unless told.
+
+    `controllers` are texts such as `random` or `evolution[population=10]`, one or several. `settings` are those of
+    `nas.bake_off.contest.make_contest`: `seeds`, `budget`, `at`, `table`, `signal`, `report`, `cost`, and the keys of a
+    run file. `listener` is called with a `nas.bake_off.hold.BakeOffProgress` after each search. With `out` the report
+    is written into this new directory.
+
+    Raises:
+        UserError: a setting is wrong, or a search failed; `NotFound` where there is no such table, `Conflict` where
+            `out` is taken.
+    """
+    from nas.bake_off.contest import make_contest
+    from nas.bake_off.hold import hold
+    from nas.bake_off.report import write_report
+    from nas.whole_directory import refuse_taken
+
+    if out is not None:
+        refuse_taken(Path(out))
+    contest = make_contest(controllers, **settings)
+    found = hold(contest, workers=workers, listener=listener or (lambda progress: None))
+    if out is not None:
+        write_report(found, Path(out))
+    return found
 
 
 def proxies(**settings: Any) -> "ProxyRanking":

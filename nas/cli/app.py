@@ -3,7 +3,7 @@
 import typer
 from typer.exceptions import TyperException
 
-from nas.cli import analyze, catalog, export, proxies, results, search, show
+from nas.cli import analyze, bakeoff, catalog, export, proxies, results, search, show
 from search_spaces.errors import UserError
 
 app = typer.Typer(
@@ -18,6 +18,7 @@ app = typer.Typer(
 app.command("analyze")(analyze.analyze)
 app.command("search")(search.search)
 app.command("resume")(search.resume)
+app.command("bakeoff")(bakeoff.bakeoff)
 app.command("proxies")(proxies.proxies)
 app.command("list")(results.list_searches)
 app.command("results")(results.results)
