@@ -6,6 +6,8 @@ holds a NaN dominates nothing, is dominated by every vector without one, and nev
 References:
     Zhang, Tian, Cheng, Jin: An Efficient Approach to Nondominated Sorting for Evolutionary Multiobjective
     Optimization. IEEE Transactions on Evolutionary Computation 19(2), 2015 (ENS-SS, the sort used here).
+    Deb, Pratap, Agarwal, Meyarivan: A Fast and Elitist Multiobjective Genetic Algorithm: NSGA-II. IEEE Transactions on
+    Evolutionary Computation 6(2), 2002 (section III B, the crowding distance).
 """
 
 import math
@@ -53,6 +55,25 @@ def pareto_front(gains: Sequence[Gains]) -> tuple[int, ...]:
         if not any(dominates(gains[member], gains[index]) for member in reversed(members)):
             members.append(index)
     return tuple(sorted(members))
+
+
+def crowding_distances(gains: Sequence[Gains]) -> tuple[float, ...]:
+    """How far the neighbours of each vector of one front lie apart, summed over the objectives; infinite at the ends.
+
+    Each objective is measured in units of its span over the front; one without a finite span counts nothing, nor makes
+    ends. Of equal vectors only the outermost in the order of `gains` have room beside them.
+    """
+    distances = [0.0] * len(gains)
+    for objective in range(len(gains[0]) if gains else 0):
+        order = sorted(range(len(gains)), key=lambda index: gains[index][objective])
+        values = [gains[index][objective] for index in order]
+        span = values[-1] - values[0]
+        if not 0 < span < math.inf:
+            continue
+        distances[order[0]] = distances[order[-1]] = math.inf
+        for place in range(1, len(order) - 1):
+            distances[order[place]] += (values[place + 1] - values[place - 1]) / span
+    return tuple(distances)
 
 
 def gains_of(trial: Trial, objectives: Sequence[Objective]) -> tuple[float, ...]:

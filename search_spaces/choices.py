@@ -373,11 +373,17 @@ def mutate(decisions: tuple[Decision, ...], *, rng: random.Random) -> tuple[str,
     if not open_decisions:
         raise UserError("nothing to mutate: every decision of this space has a single answer")
     chosen = rng.choice(open_decisions)
-    value = chosen.value
-    while value == chosen.value:
-        value = chosen.domain.sample(rng)
+    value = other_answer(chosen, rng=rng)
     answers = tuple((d.name, value if d is chosen else d.value) for d in decisions)
     return chosen.name, Genotype(answers)
+
+
+def other_answer(decision: Decision, *, rng: random.Random) -> Value:
+    """An answer that was not given, uniformly; the question must have one."""
+    value = decision.value
+    while value == decision.value:
+        value = decision.domain.sample(rng)
+    return value
 
 
 def neighbours(decisions: tuple[Decision, ...]) -> Iterator[tuple[str, Genotype]]:

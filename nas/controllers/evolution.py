@@ -20,6 +20,7 @@ from dataclasses import dataclass
 
 from db.trial import Trial, TrialState
 from nas.controllers.controller import Controller, Proposal
+from nas.controllers.known import KnownArchitectures
 from nas.controllers.ranking import sort_key
 from nas.objectives import Objective
 from nas.pareto import gains_of
@@ -57,12 +58,18 @@ class RegularisedEvolution(Controller):
                 f"controller 'evolution': sample must be from 1 to population, got sample {sample} "
                 f"of population {population}"
             )
+        self._known = KnownArchitectures(space)
         self._sample = sample
         self._members: deque[_Member] = deque(maxlen=population)
 
     def propose(self, number: int, *, rng: random.Random) -> Proposal:
-        if len(self._members) < (self._members.maxlen or 0):
-            return Proposal(self.space.elaborate(RandomChooser(rng=rng)))
+        draw = self._child if len(self._members) == self._members.maxlen else self._newcomer
+        return self._known.first_unknown(lambda: draw(rng))
+
+    def _newcomer(self, rng: random.Random) -> Proposal:
+        return Proposal(self.space.elaborate(RandomChooser(rng=rng)))
+
+    def _child(self, rng: random.Random) -> Proposal:
         contestants = rng.choices(self._members, k=self._sample)
         everyone = [member.gains for member in self._members]
         parent = max(contestants, key=lambda member: sort_key(member.gains, everyone))
@@ -70,5 +77,6 @@ class RegularisedEvolution(Controller):
         return Proposal(elaboration, parent=parent.number, mutation=mutation)
 
     def observe(self, trial: Trial) -> None:
+        self._known.add(trial)
         if trial.state is TrialState.COMPLETE:
             self._members.append(_Member(trial.number, trial.genotype, gains_of(trial, self.objectives)))

@@ -4,11 +4,17 @@ Two genotypes are one architecture where their canonical keys agree. A key takes
 afford once; those worked out are kept for all controllers of a space in this process, as a bake-off has thousands.
 """
 
+from collections.abc import Callable
 from functools import lru_cache
 
 from db.trial import Trial
+from nas.controllers.controller import Proposal
 from search_spaces.choices import Genotype
 from search_spaces.space import Elaboration, SearchSpace
+
+DRAWS = 20
+"""How often a proposal is drawn before one is made that is known; in a space nearly used up, or for a method that has
+converged, there may be no other."""
 
 
 class KnownArchitectures:
@@ -19,10 +25,20 @@ class KnownArchitectures:
         self._keys: set[str] = set()
         self._key_memo = keys_of(space)
 
-    def add(self, trial: Trial) -> None:
-        """Takes in the architecture of a trial."""
+    def add(self, trial: Trial) -> bool:
+        """Takes in the architecture of a trial; returns whether it was new."""
+        is_new = trial.key not in self._keys
         self._genotypes.add(trial.genotype)
         self._keys.add(trial.key)
+        return is_new
+
+    def first_unknown(self, draw: Callable[[], Proposal]) -> Proposal:
+        """The first of up to `DRAWS` proposals whose architecture is not known, else the last."""
+        for _ in range(DRAWS):
+            proposal = draw()
+            if proposal.elaboration not in self:
+                break
+        return proposal
 
     def __contains__(self, elaboration: Elaboration) -> bool:
         return elaboration.genotype in self._genotypes or self.key(elaboration) in self._keys

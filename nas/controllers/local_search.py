@@ -39,9 +39,6 @@ from nas.pareto import Gains, dominates, gains_of
 from search_spaces.choices import Genotype, RandomChooser, neighbours
 from search_spaces.space import Elaboration, SearchSpace
 
-START_ATTEMPTS = 20
-"""How many random architectures are drawn for a start that is not known yet."""
-
 
 @dataclass(frozen=True, slots=True)
 class _Member:
@@ -86,7 +83,9 @@ class LocalSearch(Controller):
                 # The steps left are out; the others that are out belong to a member still to come.
                 older = [earlier for earlier in out if earlier < first_since]
                 out = older + out[len(older) + len(steps) :]
-        return Proposal(self._start(rng), information={"descent": number, "order": order})
+        information = {"descent": number, "order": order}
+        chooser = RandomChooser(rng=rng)
+        return self._known.first_unknown(lambda: Proposal(self.space.elaborate(chooser), information=information))
 
     def observe(self, trial: Trial) -> None:
         self._observed += 1
@@ -119,10 +118,3 @@ class LocalSearch(Controller):
                 yield name, elaboration
         if not met:
             self._explored.add(member.genotype)
-
-    def _start(self, rng: random.Random) -> Elaboration:
-        for _ in range(START_ATTEMPTS):
-            elaboration = self.space.elaborate(RandomChooser(rng=rng))
-            if elaboration not in self._known:
-                break
-        return elaboration

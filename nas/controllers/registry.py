@@ -28,6 +28,8 @@ _CONTROLLERS = Plugins(
         "evolution": "nas.controllers.evolution:RegularisedEvolution",
         "local-search": "nas.controllers.local_search:LocalSearch",
         "reinforce": "nas.controllers.reinforce:Reinforce",
+        "pareto-evolution": "nas.controllers.pareto_evolution:ParetoEvolution",
+        "ppo": "nas.controllers.ppo:Ppo",
         "optuna": "nas.controllers.optuna_sampler:OptunaSampler",
     },
     wanted="a subclass of nas.controllers.controller.Controller with propose and observe",

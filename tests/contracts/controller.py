@@ -15,6 +15,7 @@ import search_spaces
 from db.trial import Trial, TrialState
 from nas.controllers import registry
 from nas.controllers.controller import Controller, Proposal
+from nas.controllers.known import KnownArchitectures
 from nas.objectives import Direction, Objective
 from search_spaces.architecture import Architecture
 from search_spaces.builder import GraphBuilder
@@ -107,7 +108,7 @@ class Problem:
             number=None if state is TrialState.REJECTED else number,
             state=state,
             genotype=genotype,
-            key="",
+            key=KnownArchitectures(self.space).key(proposal.elaboration),
             evaluation_key="",
             data="",
             fidelity=1,
@@ -167,9 +168,8 @@ class ControllerContract:
         for number in range(self.steps):
             proposal = controller.propose(number, rng=draws(number))
             assert problem.space.replay(proposal.elaboration.genotype) == proposal.elaboration
-            if proposal.parent is None:
-                assert proposal.mutation is None
-            else:
+            assert proposal.parent is None or proposal.parent in observed
+            if proposal.mutation is not None:
                 before = dict(observed[proposal.parent].genotype.values)
                 after = dict(proposal.elaboration.genotype.values)
                 assert before[proposal.mutation] != after[proposal.mutation]
@@ -203,6 +203,17 @@ class ControllerContract:
             resumed.observe(trial)
         for number in range(self.steps, self.steps + 5):
             assert resumed.propose(number, rng=draws(number)) == controller.propose(number, rng=draws(number))
+
+    def test_its_incumbent_is_a_complete_trial_and_restored_like_all_else(self, problem: Problem) -> None:
+        problem = replace(problem, state=mixed_ends)
+        controller, resumed = self.make(problem), self.make(problem)
+        assert controller.incumbent() is None
+        trials = drive(controller, problem, self.steps)
+        for trial in trials:
+            resumed.observe(trial)
+        incumbent = controller.incumbent()
+        assert incumbent == resumed.incumbent()
+        assert incumbent in (None, *(trial.number for trial in trials if trial.state is TrialState.COMPLETE))
 
     def test_it_survives_a_search_in_which_nothing_completes(self, problem: Problem) -> None:
         for state in (TrialState.REJECTED, TrialState.FAILED, TrialState.DIVERGED):

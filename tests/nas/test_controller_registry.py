@@ -19,6 +19,8 @@ BUILT_IN = (
     "evolution",
     "local-search",
     "optuna",
+    "pareto-evolution",
+    "ppo",
     "random",
     "reinforce",
 )

@@ -49,6 +49,6 @@ def bests(name: str, **settings: Any) -> list[float]:
     ]
 
 
-@pytest.mark.parametrize("name", ["evolution", "reinforce", "optuna:tpe"])
+@pytest.mark.parametrize("name", ["evolution", "local-search", "optuna:tpe", "pareto-evolution", "ppo", "reinforce"])
 def test_it_beats_random_search(name: str) -> None:
     assert mannwhitneyu(bests(name), bests("random"), alternative="greater").pvalue < 0.01

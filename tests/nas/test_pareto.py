@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nas.controllers.ranking import Ranking, sort_key
-from nas.pareto import dominates, non_dominated_sort, pareto_front
+from nas.pareto import crowding_distances, dominates, non_dominated_sort, pareto_front
 
 NAN = math.nan
 # Few distinct values, so that ties and equal vectors are common.
@@ -72,3 +72,19 @@ def test_of_equal_rank_the_first_objective_decides() -> None:
     ranking = Ranking()
     cheap, good, both_worse = (ranking.add(gains) for gains in [(0.5, -1.0), (0.9, -5.0), (0.4, -6.0)])
     assert ranking.percentile(good) > ranking.percentile(cheap) > ranking.percentile(both_worse)
+
+
+def test_crowding_is_the_room_between_the_neighbours_and_without_end_at_the_ends() -> None:
+    front = [(0.0, 10.0), (1.0, 6.0), (4.0, 4.0), (10.0, 0.0)]
+    # Spans are 10 and 10: 4 / 10 + 6 / 10, and 9 / 10 + 6 / 10.
+    assert crowding_distances(front) == (math.inf, 1.0, 1.5, math.inf)
+    assert crowding_distances([]) == ()
+    assert crowding_distances([(1.0,), (1.0,)]) == (0.0, 0.0)
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=12), st.floats(0.5, 4.0))
+def test_crowding_does_not_depend_on_units(gains: list[tuple[int, int]], unit: float) -> None:
+    plain = crowding_distances(gains)
+    scaled = crowding_distances([(first * unit, second) for first, second in gains])
+    for one, other in zip(plain, scaled, strict=True):
+        assert one == other or math.isclose(one, other)
