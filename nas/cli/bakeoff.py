@@ -99,8 +99,12 @@ def bakeoff(
     )
     if out is not None and not can_draw():
         stderr().print(MISSING, markup=False, soft_wrap=True)
-    with _Display() as display:
-        found = hold(contest, workers=workers, listener=display.update)
+    try:
+        with _Display() as display:
+            found = hold(contest, workers=workers, listener=display.update)
+    except KeyboardInterrupt:
+        stderr().print("interrupted; nothing was written", markup=False, soft_wrap=True)
+        raise
     if as_json:
         write_json(found.to_dict())
     else:
