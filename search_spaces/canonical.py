@@ -4,7 +4,8 @@ The flat simplified graph is first reduced: a run of operations without branches
 vertices that read the same and are read the same, as parallel branches of equal convolutions are) become one vertex
 with a count. Both steps can be undone, so nothing is lost, and they remove nearly all the symmetry that networks have.
 What is left is labelled canonically by colour refinement; where that leaves vertices of equal colour, one after the
-other is singled out and the least certificate wins, skipping those that give the certificate of one before.
+other is singled out and the least certificate wins, skipping those that an automorphism shows to give the certificate
+of one before.
 
 References:
     McKay & Piperno, Practical graph isomorphism, II (2014), section 2: the search tree of individualisation and
@@ -116,7 +117,8 @@ class _Vertices:
         """A text that is equal exactly for isomorphic vertices."""
         order = sorted(self.label)
         readers = self._readers()
-        return self._search({vertex: self.label[vertex] for vertex in order}, order, readers)
+        colours = self._refine({vertex: self.label[vertex] for vertex in order}, order, readers)
+        return self._search(colours, order, readers)
 
     def _refine(
         self, colours: dict[int, bytes], order: list[int], readers: dict[int, list[tuple[int, int]]]
@@ -139,35 +141,69 @@ class _Vertices:
                 return result
             classes, colours = refined, result
 
-    def _search(
-        self,
-        colours: dict[int, bytes],
-        order: list[int],
-        readers: dict[int, list[tuple[int, int]]],
-        *,
-        first_path_only: bool = False,
+    def _search(self, colours: dict[int, bytes], order: list[int], readers: dict[int, list[tuple[int, int]]]) -> bytes:
+        """The least certificate that any order of singling vertices out leads to, from a refined colouring."""
+        while tied := self._tied(colours, order):
+            singled = {vertex: self._single_out(colours, vertex, order, readers) for vertex in tied}
+            first, *others = singled.values()
+            if not all(self._is_symmetry(first, other) for other in others):
+                return self._search_each(list(singled.values()), order, readers)
+            # All lead to the same certificates.
+            colours = first
+        return self._leaf(colours)
+
+    def _search_each(
+        self, choices: list[dict[int, bytes]], order: list[int], readers: dict[int, list[tuple[int, int]]]
     ) -> bytes:
-        colours = self._refine(colours, order, readers)
-        sizes = Counter(colours.values())
-        if len(sizes) == len(order):
-            return self._leaf(colours)
-        target = min((size, colour) for colour, size in sizes.items() if size > 1)[1]
+        """The least certificate of several refined colourings."""
         paths: set[bytes] = set()
-        best: bytes | None = None
-        for vertex in order:
-            if colours[vertex] != target:
-                continue
-            single = {**colours, vertex: _digest(target, b"single")}
-            path = self._search(single, order, readers, first_path_only=True)
-            if first_path_only:
-                return path
-            if path in paths:
-                continue  # An automorphism takes an earlier vertex to this one: the same certificates again.
-            paths.add(path)
-            found = self._search(single, order, readers)
-            best = found if best is None else min(best, found)
-        assert best is not None
-        return best
+        certificates = []
+        for colours in choices:
+            path = self._first_path(colours, order, readers)
+            if path not in paths:  # Else an automorphism takes an earlier choice to this one: the same certificates.
+                paths.add(path)
+                certificates.append(self._search(colours, order, readers))
+        return min(certificates)
+
+    def _first_path(
+        self, colours: dict[int, bytes], order: list[int], readers: dict[int, list[tuple[int, int]]]
+    ) -> bytes:
+        """The certificate at the end of the path that always singles out the first vertex of those in question."""
+        while tied := self._tied(colours, order):
+            colours = self._single_out(colours, tied[0], order, readers)
+        return self._leaf(colours)
+
+    def _tied(self, colours: dict[int, bytes], order: list[int]) -> list[int]:
+        """The vertices of the smallest colour that is shared, none if all differ."""
+        shared = [(size, colour) for colour, size in Counter(colours.values()).items() if size > 1]
+        if not shared:
+            return []
+        target = min(shared)[1]
+        return [vertex for vertex in order if colours[vertex] == target]
+
+    def _single_out(
+        self, colours: dict[int, bytes], vertex: int, order: list[int], readers: dict[int, list[tuple[int, int]]]
+    ) -> dict[int, bytes]:
+        return self._refine({**colours, vertex: _digest(colours[vertex], b"single")}, order, readers)
+
+    def _is_symmetry(self, one: dict[int, bytes], other: dict[int, bytes]) -> bool:
+        """Whether the vertices of equal colours, and otherwise each itself, are exchanged by an automorphism."""
+        places: defaultdict[bytes, list[int]] = defaultdict(list)
+        for vertex, colour in other.items():
+            places[colour].append(vertex)
+        image: dict[int, int] = {}
+        for vertex, colour in one.items():
+            found = places[colour]
+            if len(found) != 1 and other[vertex] != colour:
+                return False
+            image[vertex] = found[0] if len(found) == 1 else vertex
+        if len(set(image.values())) < len(image):
+            return False
+        for vertex, sources in self.inputs.items():
+            moved, expected = [image[source] for source in sources], list(self.inputs[image[vertex]])
+            if moved != expected and not (self.unordered[vertex] and sorted(moved) == sorted(expected)):
+                return False
+        return True
 
     def _leaf(self, colours: dict[int, bytes]) -> bytes:
         place = {vertex: index for index, vertex in enumerate(sorted(colours, key=lambda vertex: colours[vertex]))}
