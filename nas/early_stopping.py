@@ -143,6 +143,10 @@ class SuccessiveHalving:
 
 def _place(number: int, rung: dict[int, Gains]) -> int:
     """How many trials of a rung stand above one of them; who is level with it and was proposed earlier stands above."""
+    if len(rung[number]) == 1:
+        # The same without sorting all fronts, of which one objective has as many as values.
+        own_level = _level(number, rung)
+        return sum(_level(other, rung) < own_level for other in rung)
     numbers = sorted(rung)
     gains: Sequence[Gains] = [rung[other] for other in numbers]
     front = {index: place for place, members in enumerate(non_dominated_sort(gains)) for index in members}
@@ -150,3 +154,9 @@ def _place(number: int, rung: dict[int, Gains]) -> int:
     own = numbers.index(number)
     order = sorted(range(len(numbers)), key=lambda index: (front[index], -first[index], index))
     return order.index(own)
+
+
+def _level(number: int, rung: dict[int, Gains]) -> tuple[bool, float, int]:
+    """By what trials of one objective are ordered, the best first; what is no number comes last."""
+    gain = rung[number][0]
+    return (True, 0.0, number) if math.isnan(gain) else (False, -gain, number)

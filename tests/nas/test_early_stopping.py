@@ -1,5 +1,6 @@
 """Successive halving: rungs, brackets, who goes on, fronts at rungs, and the whole in a search that is resumed."""
 
+import math
 import random
 from collections import Counter
 from dataclasses import replace
@@ -97,6 +98,14 @@ def test_with_several_objectives_fronts_decide() -> None:
     ]
     # 1 is on the front, where 0 is first; 2 is dominated; 3 is third on the front; 4 is dominated; 5 is second of four.
     assert went_on == [True, False, False, False, False, True]
+
+
+@given(st.lists(st.sampled_from([0.1, 0.2, 0.3, 0.4, math.nan, -math.inf]), max_size=30))
+def test_one_objective_is_as_two_of_which_one_is_the_same_for_all(values: list[float]) -> None:
+    alone, beside = SuccessiveHalving(ASHA, [ACCURACY]), SuccessiveHalving(ASHA, [ACCURACY, MACS])
+    for number, value in enumerate(values):
+        measurement = Measurement(1, {"accuracy": value})
+        assert alone.report(trial(number), measurement) == beside.report(trial(number, macs=5.0), measurement)
 
 
 def test_brackets_have_the_shares_of_hyperband() -> None:
