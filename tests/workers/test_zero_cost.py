@@ -462,6 +462,17 @@ def test_classic_networks_are_scored(name: str) -> None:
     assert all(map(math.isfinite, scores(architecture, proxies=proxies, data=None, batch_size=4).values()))
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpu_gives_the_scores_of_a_cpu_up_to_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Weights and batch are the same; `zen` draws its own on the device.
+    proxies = tuple(name for name in PROXIES if name != "zen")
+    on_gpu = scores(network(), proxies=proxies)
+    assert math.isfinite(score("zen", network()))
+    monkeypatch.setattr("workers.zero_cost.candidate.best_device", lambda: torch.device("cpu"))
+    assert on_gpu == pytest.approx(scores(network(), proxies=proxies), rel=0.05)
+
+
 def test_the_batch_is_of_the_training_images_alone() -> None:
     train = {image.tobytes() for image in load_data("digits").train.images}
     with candidate(network(), data="digits") as made:
