@@ -11,6 +11,8 @@ from torch import nn
 
 from analysis.cost import ELEMENT_BYTES
 from analysis.device_profile import DeviceProfile
+from analysis.torch_model.lending import lent, stand_ins_for
+from analysis.torch_model.run import Input, make_input, reason, stand_in
 from search_spaces.architecture import Architecture
 from search_spaces.errors import UserError, unknown_name
 from search_spaces.ops import Shape
@@ -45,13 +47,16 @@ def measure_latency(
     network: Architecture | nn.Module,
     *,
     input_shapes: tuple[Shape, ...] = (),
+    input_dtypes: tuple[str | None, ...] = (),
     device: str = "cpu",
     batch: int = 1,
     dtype: str = "float32",
 ) -> Latency:
     """Runs the network in inference on random inputs until it is warm, then as often as fits into some seconds.
 
-    `input_shapes` (without batch) may be left out for an architecture. Weights are random.
+    `input_shapes` (without batch) may be left out for an architecture, whose weights are random. `input_dtypes` names
+    the number types of inputs that are not of the type `dtype`; whole numbers are all 0. A torch model is run with its
+    own weights, and is afterwards as it was.
 
     Raises:
         UserError: there is no such device here, or the network does not run on it with such inputs.
@@ -61,14 +66,16 @@ def measure_latency(
         input_shapes = input_shapes or network.input_shapes
         network = to_module(network)
     number_type = getattr(torch, dtype)
-    module = network.to(device=device, dtype=number_type).eval()
-    inputs = [torch.rand(batch, *shape, device=device).to(number_type) for shape in input_shapes]
-    with torch.inference_mode():
+    types = [*input_dtypes, *[None] * (len(input_shapes) - len(input_dtypes))]
+    specs = map(Input, input_shapes, types)
+    inputs = [make_input(spec, batch, number_type, device) for spec in specs]
+    module = network
+    weights = stand_ins_for(module, lambda tensor, is_parameter: stand_in(tensor, is_parameter, device, number_type))
+    with lent(module, weights, training=False), torch.inference_mode():
         try:
             times_ms = _repeat(lambda: module(*inputs), device)
         except (RuntimeError, NotImplementedError) as error:
-            reason = " ".join(str(error).split())
-            raise UserError(f"the network does not run on {device} in {dtype}: {reason[:200]}") from None
+            raise UserError(f"the network does not run on {device} in {dtype}: {reason(error)}") from None
     low, median, high = statistics.quantiles(times_ms, n=4)
     return Latency(median, low, high, len(times_ms), _name(device), torch.get_num_threads())
 
@@ -88,8 +95,7 @@ def measure_profile(device: str = "cpu", *, dtype: str = "float32") -> DevicePro
     try:
         product_ms = min(_repeat(lambda: torch.mm(left, right), device))
     except (RuntimeError, NotImplementedError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"this machine does not multiply matrices of {dtype} on {device}: {reason[:200]}") from None
+        raise UserError(f"this machine does not multiply matrices of {dtype} on {device}: {reason(error)}") from None
     copy_ms = min(_repeat(lambda: target.copy_(source), device))
     return DeviceProfile(
         name=_name(device),

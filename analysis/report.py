@@ -126,13 +126,23 @@ Shapes = Shape | Sequence[Shape]
 
 @overload
 def analyze(
-    network: Architecture, *, input_shape: Shapes | None = None, batch: int = 1, dtype: str = "float32"
+    network: Architecture,
+    *,
+    input_shape: Shapes | None = None,
+    input_dtypes: Sequence[str | None] = (),
+    batch: int = 1,
+    dtype: str = "float32",
 ) -> Report: ...
 
 
 @overload
 def analyze(
-    network: "torch.nn.Module", *, input_shape: Shapes | None = None, batch: int = 1, dtype: str = "float32"
+    network: "torch.nn.Module",
+    *,
+    input_shape: Shapes | None = None,
+    input_dtypes: Sequence[str | None] = (),
+    batch: int = 1,
+    dtype: str = "float32",
 ) -> "ModuleReport": ...
 
 
@@ -140,13 +150,15 @@ def analyze(
     network: "Architecture | torch.nn.Module",
     *,
     input_shape: Shapes | None = None,
+    input_dtypes: Sequence[str | None] = (),
     batch: int = 1,
     dtype: str = "float32",
 ) -> "Report | ModuleReport":
     """The report on an architecture, from its graph, or on any torch model, from one trace of it.
 
     `input_shape` may be left out for an architecture, which knows its own; given, it stands in its place. Cells met
-    before, with the same input shapes, are not worked out again.
+    before, with the same input shapes, are not worked out again. `input_dtypes` is for torch models: the number types of
+    inputs that are not of the type `dtype`, like `int64`.
 
     Raises:
         UserError: the batch is empty, the type is not one of `float32`, `float64`, `float16` and `bfloat16`, or the
@@ -158,9 +170,13 @@ def analyze(
 
         if input_shape is None:
             raise UserError(
-                "a torch model does not tell the shape of its input; give it, like input_shape=(3, 224, 224)"
+                "a torch model does not tell the shape of its input; give it: --input 3x224x224, or input_shape=(3, 224, 224)"
             )
-        return analyze_module(network, _each(input_shape), batch=batch, dtype=dtype)
+        return analyze_module(network, _each(input_shape), input_dtypes=input_dtypes, batch=batch, dtype=dtype)
+    if any(input_dtypes):
+        raise UserError(
+            "the inputs of an architecture are of the type of its numbers; give number types for torch models"
+        )
     if input_shape is not None:
         network = Architecture(network.graph, _each(input_shape))
     return _report(network, batch, dtype, element_bytes)

@@ -9,6 +9,7 @@ References:
     Williams, Waterman, Patterson: Roofline: An Insightful Visual Performance Model. CACM 52(4), 2009.
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -46,19 +47,30 @@ def roofline(
     Raises:
         UserError: the profile has no figure for this number type.
     """
-    peak = profile.peak(dtype)
-    element_bytes = ELEMENT_BYTES[dtype]
+    return bound(_costs(architecture, batch, ELEMENT_BYTES[dtype]), profile, dtype)
+
+
+def _costs(architecture: Architecture, batch: int, element_bytes: int) -> Iterator[tuple[int, int]]:
     graph = flatten(architecture.graph)
     shapes = node_shapes(graph, architecture.input_shapes)
-    compute_bound = memory_bound = 0.0
     for node, part, shape in zip(
         graph.nodes, node_totals(graph, architecture.input_shapes, element_bytes), shapes, strict=True
     ):
-        if not node.inputs or part.storage.view_of is not None:
-            continue
-        elements = prod(shape) + sum(prod(shapes[source]) for source in node.inputs)
-        moved_bytes = part.cost.weight_bytes(element_bytes) + batch * element_bytes * elements
-        computing = FLOPS_PER_MAC * batch * part.cost.macs / peak
+        if node.inputs and part.storage.view_of is None:
+            elements = prod(shape) + sum(prod(shapes[source]) for source in node.inputs)
+            yield batch * part.cost.macs, part.cost.weight_bytes(element_bytes) + batch * element_bytes * elements
+
+
+def bound(costs: Iterable[tuple[int, int]], profile: DeviceProfile, dtype: str) -> RooflineEstimate:
+    """The bound for operations that each take so many MACs and move so many bytes.
+
+    Raises:
+        UserError: the profile has no figure for this number type.
+    """
+    peak = profile.peak(dtype)
+    compute_bound = memory_bound = 0.0
+    for macs, moved_bytes in costs:
+        computing = FLOPS_PER_MAC * macs / peak
         moving = moved_bytes / profile.bytes_per_second
         if computing > moving:
             compute_bound += computing

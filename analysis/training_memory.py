@@ -59,12 +59,7 @@ def training_memory(
     Raises:
         UserError: there is no such optimiser or number type, or precision is mixed with other than float32.
     """
-    if optimizer not in OPTIMIZERS:
-        raise unknown_name("optimizer", optimizer, OPTIMIZERS)
-    if dtype not in ELEMENT_BYTES:
-        raise unknown_name("number type", dtype, ELEMENT_BYTES)
-    if mixed_precision and dtype != "float32":
-        raise UserError(f"mixed precision mixes float32 with half precision; with {dtype} there is nothing to mix")
+    check_training(optimizer, dtype, mixed_precision=mixed_precision)
     play = _Play(batch, ELEMENT_BYTES[dtype], mixed_precision=mixed_precision)
     given = [play.input(shape) for shape in architecture.input_shapes]
     labels_and_loss_bytes = BYTES_PER_COUNTER * batch + 2 * play.element_bytes
@@ -76,7 +71,7 @@ def training_memory(
     play.backward()
     gradient_bytes = sum(play.params) * play.element_bytes
     state_bytes = OPTIMIZERS[optimizer] * gradient_bytes
-    play.heap.touch(_optimizer_scratch(optimizer, play.params) * play.element_bytes)
+    play.heap.touch(optimizer_scratch(optimizer, play.params) * play.element_bytes)
     weight_bytes = gradient_bytes + play.buffer_bytes
     return TrainingMemory(
         peak_bytes=weight_bytes + state_bytes + play.heap.peak,
@@ -87,8 +82,22 @@ def training_memory(
     )
 
 
-def _optimizer_scratch(optimizer: str, params: Sequence[int]) -> int:
-    """The most numbers that the optimiser holds besides its state."""
+def check_training(optimizer: str, dtype: str, *, mixed_precision: bool) -> None:
+    """Refuses what cannot be asked for.
+
+    Raises:
+        UserError: there is no such optimiser or number type, or precision is mixed with other than float32.
+    """
+    if optimizer not in OPTIMIZERS:
+        raise unknown_name("optimizer", optimizer, OPTIMIZERS)
+    if dtype not in ELEMENT_BYTES:
+        raise unknown_name("number type", dtype, ELEMENT_BYTES)
+    if mixed_precision and dtype != "float32":
+        raise UserError(f"mixed precision mixes float32 with half precision; with {dtype} there is nothing to mix")
+
+
+def optimizer_scratch(optimizer: str, params: Sequence[int]) -> int:
+    """The most that the optimiser holds besides its state, in the unit in which `params` are."""
     if optimizer != "adam":
         return 0
     # The denominator of one parameter lives until that of the next has been made, from a root of its size.

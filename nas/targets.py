@@ -52,16 +52,17 @@ def find(target: str, *, db: str, parameters: dict[str, Any]) -> "Architecture |
     raise _unknown(target)
 
 
-def parse_shape(text: str) -> Shape:
-    """`3x224x224` as a shape without the batch axis.
+def parse_input(text: str) -> tuple[Shape, str | None]:
+    """`3x224x224`, or `128:int64`, as a shape without the batch axis and a number type; `:int64` is one number.
 
     Raises:
         UserError: it is not a row of positive whole numbers.
     """
-    parts = text.lower().replace("×", "x").split("x")
-    if not all(part.isdecimal() and int(part) > 0 for part in parts):
-        raise UserError(f"--input {text!r}: give positive sizes without the batch, like 3x224x224")
-    return tuple(map(int, parts))
+    sizes, colon, dtype = text.replace("×", "x").partition(":")
+    parts = sizes.lower().split("x") if sizes or not colon else []
+    if not all(part.isdecimal() and int(part) > 0 for part in parts) or (colon and not dtype):
+        raise UserError(f"--input {text!r}: give positive sizes without the batch, like 3x224x224 or 128:int64")
+    return tuple(map(int, parts)), dtype or None
 
 
 def parse_parameters(settings: Iterable[str], *, option: str = "--set") -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """`nas analyze`: what networks cost, hold and see, before anything is trained."""
 
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +12,6 @@ from nas.cli.output import (
     DatabaseOption,
     JsonFlag,
     make_table,
-    shape_text,
     stderr,
     stdout,
     write_json,
@@ -34,7 +35,12 @@ def analyze(
     ],
     inputs: Annotated[
         list[str] | None,
-        typer.Option("--input", metavar="3x224x224", help="The shape of an input; once for each input of the network."),
+        typer.Option(
+            "--input",
+            metavar="3x224x224",
+            help="The shape of an input, without the batch; once for each input of the network. A torch model may take "
+            "whole numbers: 128:int64 (an input that an embedding reads is taken so without).",
+        ),
     ] = None,
     batch: Annotated[int, typer.Option(help="How many inputs at once.")] = 1,
     dtype: Annotated[str, typer.Option(help="float32, float64, float16 or bfloat16.")] = "float32",
@@ -44,7 +50,10 @@ def analyze(
     layers: Annotated[bool, typer.Option("--layers", help="Show every layer.")] = False,
     convention: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Count as this tool does: macs, flops, fvcore, torchinfo, ptflops or thop."),
+        typer.Option(
+            metavar="NAME",
+            help="Count as this tool does: macs, flops, fvcore, torchinfo, ptflops or thop; torch models: macs or flops.",
+        ),
     ] = None,
     optimizer: Annotated[str, typer.Option(help="sgd, momentum or adam: for the memory of training.")] = "momentum",
     mixed_precision: Annotated[bool, typer.Option("--mixed-precision", help="Train in mixed precision.")] = False,
@@ -66,11 +75,13 @@ def analyze(
     """Analyse networks: parameters, MACs, memory, receptive field, latency."""
     from nas.cli.report_tables import compare_table, layer_table, summary_rows
     from nas.study import Question, study
-    from nas.targets import find, parse_parameters, parse_shape
+    from nas.targets import find, parse_input, parse_parameters
 
     _refuse_what_would_be_ignored(targets, compare=compare, layers=layers, draw=draw, unfold=unfold)
+    parsed = [parse_input(text) for text in inputs or ()]
     question = Question(
-        input_shapes=tuple(parse_shape(text) for text in inputs or ()),
+        input_shapes=tuple(shape for shape, _ in parsed),
+        input_dtypes=tuple(number_type for _, number_type in parsed),
         batch=batch,
         dtype=dtype,
         convention=convention,
@@ -81,11 +92,13 @@ def analyze(
     )
     parameters = parse_parameters(settings or ())
     studies = {}
-    for target in dict.fromkeys(targets):
-        network = find(target, db=db, parameters=parameters)
-        if convolutionalize:
-            network = _graph_of(network, target, "--convolutionalize").convolutionalized()
-        studies[target] = study(network, question)
+    # What a torch model prints is no data of ours.
+    with redirect_stdout(sys.stderr):
+        for target in dict.fromkeys(targets):
+            network = find(target, db=db, parameters=parameters)
+            if convolutionalize:
+                network = _graph_of(network, target, "--convolutionalize").convolutionalized()
+            studies[target] = study(network, question)
     (target, first), *_ = studies.items()
     if draw is not None:
         _draw(_graph_of(first.network, target, "--draw"), draw, title=target, unfold=unfold)
@@ -95,8 +108,7 @@ def analyze(
     elif compare:
         stdout().print(compare_table(studies))
     else:
-        shapes = ", ".join(map(shape_text, first.input_shapes))
-        title = f"{target}: input {shapes}, batch {batch}, {dtype}"
+        title = f"{target}: input {', '.join(first.inputs)}, batch {batch}, {dtype}"
         stdout().print(make_table(title, ("figure", "value", ""), summary_rows(first)))
         if layers:
             stdout().print()

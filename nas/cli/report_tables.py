@@ -27,8 +27,11 @@ def summary_rows(study: "Study") -> list[tuple[str, object, str]]:
         count = sum(study.counts.values())
         rows.insert(3, (f"counted by {question.convention}", count, _reading("", count)))
     how = f"{question.optimizer}, mixed precision" if question.mixed_precision else question.optimizer
-    rows.append(("peak_training_bytes", training.peak_bytes, f"{bytes_text(training.peak_bytes)} with {how}"))
-    rows.append(("saved for backward", training.saved_bytes, bytes_text(training.saved_bytes)))
+    if training is None:
+        rows.append(("peak_training_bytes", None, study.untrainable or ""))
+    else:
+        rows.append(("peak_training_bytes", training.peak_bytes, f"{bytes_text(training.peak_bytes)} with {how}"))
+        rows.append(("saved for backward", training.saved_bytes, bytes_text(training.saved_bytes)))
     rows.append(("receptive_field", windows_text(report.receptive_field), "of an output, on the input"))
     last_map = next((layer for layer in reversed(report.layers) if _has_positions(layer)), None)
     if last_map is not None:
@@ -36,6 +39,7 @@ def summary_rows(study: "Study") -> list[tuple[str, object, str]]:
     blind = report.unproductive
     rows.append(("unproductive layers", len(blind), f"from {blind[0]} on" if blind else ""))
     rows.extend(_time_rows(study))
+    rows.extend(_trace_rows(study))
     return rows
 
 
@@ -56,10 +60,29 @@ def _time_rows(study: "Study") -> list[tuple[str, object, str]]:
     return rows
 
 
+def _trace_rows(study: "Study") -> list[tuple[str, object, str]]:
+    """What a torch model's run could not tell."""
+    from analysis import Report
+
+    report = study.report
+    if isinstance(report, Report):
+        return []
+    uncounted = ", ".join(f"{operation} ({times})" for operation, times in report.uncounted)
+    note = f"their MACs are not in the figures: {uncounted}" if uncounted else "every operation is counted"
+    rows: list[tuple[str, object, str]] = [("uncounted", sum(times for _, times in report.uncounted), note)]
+    if report.without_rule:
+        names = ", ".join(report.without_rule)
+        rows.append(("receptive_field at most", len(report.without_rule), f"taken to mix all positions: {names}"))
+    if report.traced_on == "cpu":
+        rows.append(("traced on", "cpu", "its way depends on numbers: the figures are those of a random input"))
+    return rows
+
+
 def compare_table(studies: Mapping[str, "Study"]) -> "Group":
     """One column for each network, one row for each figure."""
     columns = [{name: value for name, value, _ in summary_rows(study)} for study in studies.values()]
-    rows = [(name, *(column.get(name) for column in columns)) for name in columns[0]]
+    names = dict.fromkeys(name for column in columns for name in column)
+    rows = [(name, *(column.get(name) for column in columns)) for name in names]
     return make_table("Side by side", ("figure", *studies), rows)
 
 
