@@ -191,7 +191,7 @@ class Drafter:
 
     def frame(self, nodes: Sequence[Node], inputs: Sequence[tuple[Shape, ...]], output: Shape, prefix: str) -> Box:
         """A cell as a frame around its body."""
-        cell = _cell(nodes[0])
+        cell = cell_of(nodes[0])
         return Box(
             shortened(run_name(nodes)),
             "cell",
@@ -203,7 +203,7 @@ class Drafter:
         )
 
     def _stack(self, nodes: Sequence[Node], inputs: Sequence[tuple[Shape, ...]], output: Shape, prefix: str) -> Box:
-        cell = _cell(nodes[0])
+        cell = cell_of(nodes[0])
         path = f"{prefix}{nodes[0].name}."
         shapes = node_shapes(cell.body, inputs[0])
         rows = tuple(
@@ -250,7 +250,8 @@ def _input_box(name: str, shape: Shape, prefix: str, framed: bool, *, alone: boo
     return Box(shortened(name), "end", tooltip, about="" if framed else shape_text(shape))
 
 
-def _cell(node: Node) -> Cell:
+def cell_of(node: Node) -> Cell:
+    """The operation of a node that is a cell."""
     if not isinstance(node.operation, Cell):
         raise TypeError(f"{node.name} is no cell")
     return node.operation
@@ -263,7 +264,7 @@ def run_name(nodes: Sequence[Node]) -> str:
 
 def family_unless_name(nodes: Sequence[Node]) -> str:
     """The family of a run of cells, which need not be told twice."""
-    family = _cell(nodes[0]).family
+    family = cell_of(nodes[0]).family
     return "" if family == run_name(nodes) else shortened(family)
 
 
@@ -280,7 +281,7 @@ def cell_tooltip(nodes: Sequence[Node], inputs: Sequence[tuple[Shape, ...]], out
     cost = run_cost(nodes, inputs)
     together = "" if len(nodes) == 1 else f" in {len(nodes)} cells"
     return (
-        f"{prefix}{run_name(nodes)}: {_cell(nodes[0]).family}\n"
+        f"{prefix}{run_name(nodes)}: {cell_of(nodes[0]).family}\n"
         f"output {shape_text(output)}\n"
         f"{cost.params:,} parameters, {cost.macs:,} MACs{together}"
     )

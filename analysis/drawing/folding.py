@@ -17,6 +17,7 @@ from analysis.drawing.diagram import (
     Diagram,
     Drafter,
     Inset,
+    cell_of,
     cell_tooltip,
     family_unless_name,
     is_chain,
@@ -86,8 +87,7 @@ class _Folder(Drafter):
         return runs
 
     def frame(self, nodes: Sequence[Node], inputs: Sequence[tuple[Shape, ...]], output: Shape, prefix: str) -> Box:
-        cell = nodes[0].operation
-        assert isinstance(cell, Cell)
+        cell = cell_of(nodes[0])
         if not self._is_folded(cell):
             frame = super().frame(nodes, inputs, output, prefix)
             return _merged(frame) if len(nodes) == 1 else frame
@@ -177,8 +177,7 @@ def _details(graph: Graph, input_shapes: tuple[Shape, ...], prefix: str = "") ->
         inputs = tuple(shapes[source] for source in node.inputs)
         path = prefix + node.name
         if is_stack(node.operation):
-            assert isinstance(node.operation, Cell)
-            yield from (_Detail(path, detail.words) for detail in _details(node.operation.body, inputs))
+            yield from (_Detail(path, detail.words) for detail in _details(cell_of(node).body, inputs))
         elif isinstance(node.operation, Cell):
             yield from _details(node.operation.body, inputs, f"{path}.")
         elif not isinstance(node.operation, Input):

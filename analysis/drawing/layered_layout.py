@@ -35,7 +35,7 @@ _PORT_MARGIN = 10.0
 _ASIDE = 0.12
 """How far from its middle an edge meets a box that comes from beyond its sides, in parts of its width."""
 _STEEPNESS = 10.0
-"""A gap is at least so much lower than the way that an edge goes sidewards in it."""
+"""A gap gets one pixel higher for so many that an edge goes sidewards in it."""
 _WIDEST_GAP = 46.0
 _STRAIGHT_WEIGHT = 1e5
 """How much more than by others a box is kept straight below another by the edge between them."""

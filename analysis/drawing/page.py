@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
+from operator import itemgetter
 from typing import NamedTuple
 
 from analysis.drawing.columns import in_columns
@@ -27,15 +28,12 @@ class Page(NamedTuple):
 
 def compose(network: Layout, insets: Sequence[Size]) -> Page:
     """The page that can be printed largest, of all numbers of columns and arrangements of insets of these sizes."""
-    best: Page | None = None
-    least = 0.0
-    for count in range(1, min(_MOST_COLUMNS, len(network.cuts) + 1) + 1):
-        for page in _arrangements(in_columns(network, count), insets):
-            smallness = max(page.width / _ASPECT, page.height) * (1 + _COLUMN_COST * count)
-            if best is None or smallness < least:
-                best, least = page, smallness
-    assert best is not None
-    return best
+    pages = (
+        (max(page.width / _ASPECT, page.height) * (1 + _COLUMN_COST * count), page)
+        for count in range(1, min(_MOST_COLUMNS, len(network.cuts) + 1) + 1)
+        for page in _arrangements(in_columns(network, count), insets)
+    )
+    return min(pages, key=itemgetter(0))[1]
 
 
 def _arrangements(network: Layout, insets: Sequence[Size]) -> Iterator[Page]:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 from math import log2
 
-from analysis.drawing.diagram import KINDS, Diagram, elements, shape_text
+from analysis.drawing.diagram import KINDS, Diagram, elements, shape_text, shortened
 from analysis.drawing.layered_layout import Point, Size
 from analysis.drawing.typesetting import (
     BADGE_HEIGHT,
@@ -34,7 +34,7 @@ COLOURS: dict[str, str] = {
     "end": "#ffffff",
     "other": "#cfcfcf",
 }
-"""Tints of the palette of Okabe and Ito, which the colour-blind can tell apart; dark text can be read on all."""
+"""Tints after the palette of Okabe and Ito; dark text can be read on all, and says in words what the colour says."""
 
 _SWATCH = 10.0
 _KEY_LINE = 19.0
@@ -89,6 +89,7 @@ def document(title: str, body: Iterable[str], width: float, height: float) -> st
 def heading(title: str, about: str, shown: Sequence[Diagram], corner: Point) -> tuple[str, Size]:
     """The title, what the whole costs and the key to what the diagrams show, as a group; how large that is."""
     x, y = corner
+    title = shortened(title)
     used = {part for each in shown for part in _parts(each)}
     parts = [
         '<g class="heading">'

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from analysis.drawing.columns import in_columns
-from analysis.drawing.diagram import Box, Diagram, Inset
+from analysis.drawing.diagram import Box, Diagram, Inset, shortened
 from analysis.drawing.layered_layout import Layout, lay_out
 
 FONT_SIZE = 11.0
@@ -69,7 +69,7 @@ def place_diagram(diagram: Diagram) -> PlacedDiagram:
 def place_inset(inset: Inset) -> PlacedInset:
     """Where everything in an inset goes."""
     inner = _shaped(place_diagram(inset.diagram))
-    title = f"{inset.family}, as in {inset.example}"
+    title = shortened(f"{inset.family}, as in {inset.example}")
     width = max(inner.layout.width, badge_width(inset.letter) + 6 + text_width(title, bold=True))
     return PlacedInset(inset, title, width + 2 * PADDING, inner.layout.height + TITLE_HEIGHT + PADDING, inner)
 

@@ -39,19 +39,24 @@ class Rectangle(NamedTuple):
         return self.left + slack < point[0] < self.right - slack and self.top + slack < point[1] < self.bottom - slack
 
 
-class Text(NamedTuple):
-    """Pieces of one line, each bold or not, with the gaps between them, and where the line is anchored."""
+class Piece(NamedTuple):
+    text: str
+    bold: bool
+    size: float
 
-    pieces: tuple[tuple[str, bool], ...]
+
+class Text(NamedTuple):
+    """The pieces of one line, the gaps between them together, and where the line is anchored."""
+
+    pieces: tuple[Piece, ...]
     gaps: float
     at: Point
     anchor: str
     kind: str
-    size: float
 
     @property
     def plain(self) -> str:
-        return " ".join(piece for piece, _ in self.pieces)
+        return " ".join(piece.text for piece in self.pieces)
 
 
 @dataclass
@@ -217,16 +222,16 @@ def _rectangle(element: Element) -> Rectangle:
 def _text(element: Element) -> Text:
     kinds = (element.get("class") or "").split()
     anchor = next((kind for kind in kinds if kind in ("left", "right")), "middle")
-    pieces = [(element.text or "", "times" in kinds)] if element.text else []
-    pieces += [(span.text or "", span.get("class") in ("name", "times")) for span in element]
-    sizes = [float(span.get("font-size", 11)) for span in element]
+    pieces = [Piece(element.text or "", "times" in kinds, 11.0)] if element.text else []
+    for span in element:
+        bold = span.get("class") in ("name", "times")
+        pieces.append(Piece(span.text or "", bold, float(span.get("font-size", 11))))
     return Text(
         tuple(pieces),
         sum(float(span.get("dx", 0)) for span in element),
         (float(element.attrib["x"]), float(element.attrib["y"])),
         anchor,
         kinds[0] if kinds else "",
-        max(sizes, default=11.0),
     )
 
 

@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import subprocess
 import sys
 import time
@@ -15,11 +16,12 @@ from hypothesis import given, settings
 import search_spaces
 from analysis import analyze
 from analysis.drawing import draw
+from analysis.drawing.svg import COLOURS
 from search_spaces import Architecture, zoo
 from search_spaces.builder import GraphBuilder
 from search_spaces.graph import Cell, flatten
 from search_spaces.ops import Add, BatchNorm, Input, Linear, conv2d
-from tests.analysis.drawn_network import DrawnBox, DrawnNetwork, Rectangle, Text, read_drawing
+from tests.analysis.drawn_network import DrawnBox, DrawnDiagram, DrawnNetwork, Piece, Rectangle, Text, read_drawing
 from tests.strategies import architectures
 
 FONTS = json.loads((Path(__file__).parents[1] / "golden" / "font_widths.json").read_text(encoding="utf-8"))
@@ -185,11 +187,19 @@ def test_names_and_titles_are_escaped() -> None:
         check_texts(drawn)
 
 
+def test_text_can_be_read_on_every_colour() -> None:
+    # The contrast that the Web Content Accessibility Guidelines 2.2 ask for at level AAA (success criterion 1.4.6).
+    style = draw(zoo.load("lenet5"))
+    for selector, ground in [*((".drawing text", colour) for colour in COLOURS.values()), ("text.bare", "#16191d")]:
+        found = re.search(rf"{re.escape(selector)} {{ fill: (#\w+)", style)
+        assert found is not None and contrast(found[1], ground) >= 7
+
+
 def test_long_names_are_cut() -> None:
     builder = GraphBuilder()
     value = builder.add("n" * 500, Linear(3), builder.input())
-    drawn = read_drawing(draw(Architecture(builder.graph(value), ((4,),))))
-    assert drawn.width < 700
+    drawn = read_drawing(draw(Architecture(builder.graph(value), ((4,),)), title="t" * 500))
+    assert drawn.width < 1_000 and drawn.title == "t" * 500
     assert any("n" * 500 in box.tooltip for box in drawn.network.boxes)
 
 
@@ -258,8 +268,20 @@ def branching_cell(kernels: tuple[int, ...]) -> Cell:
     return builder.cell("branching", builder.add("sum", Add(), *ends))
 
 
+def contrast(first: str, second: str) -> float:
+    """The ratio of two colours' relative luminances, as WCAG 2.2 defines it."""
+    bright, dark = sorted((luminance(first), luminance(second)), reverse=True)
+    return (bright + 0.05) / (dark + 0.05)
+
+
+def luminance(colour: str) -> float:
+    parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return sum(share * part for share, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
 def name(box: DrawnBox) -> str:
-    return box.texts[0].pieces[0][0]
+    return box.texts[0].pieces[0].text
 
 
 def path(box: DrawnBox) -> str:
@@ -288,7 +310,7 @@ def check_places(drawn: DrawnNetwork) -> None:
                     assert box.place.contains(around(box.inner))
 
 
-def around(diagram) -> Rectangle:  # type: ignore[no-untyped-def]
+def around(diagram: DrawnDiagram) -> Rectangle:
     points = [point for edge in diagram.edges for point in edge]
     places = [box.place for box in diagram.boxes] + [Rectangle(x, y, x, y) for x, y in points]
     return Rectangle(
@@ -301,8 +323,9 @@ def around(diagram) -> Rectangle:  # type: ignore[no-untyped-def]
 
 def check_texts(drawn: DrawnNetwork) -> None:
     """All text stands in its box or inset in each of the fonts, and none on another."""
-    for text in drawn.heading:
-        assert span(text, regular="Liberation Sans")[1] <= drawn.width
+    for text, other in combinations(drawn.heading, 2):
+        assert text.at[1] != other.at[1] or span(text)[1] <= span(other)[0]
+    assert max(span(text)[1] for text in drawn.heading) <= drawn.width
     for inset in drawn.insets.values():
         assert within(inset.title, inset.place)
     for whole in drawn.diagrams():
@@ -329,14 +352,14 @@ def within(text: Text, place: Rectangle) -> bool:
     return place.left <= left and right <= place.right and place.top + 7 <= text.at[1] <= place.bottom - 2
 
 
-def span(text: Text, *, regular: str | None = None) -> tuple[float, float]:
-    """From where to where a line of text reaches in the widest of the fonts, or in one."""
-    families = [regular] if regular else ["Liberation Sans", "DejaVu Sans"]
-    width = text.gaps + max(sum(width_in(family, *piece, text.size) for piece in text.pieces) for family in families)
+def span(text: Text) -> tuple[float, float]:
+    """From where to where a line of text reaches in the widest of the fonts."""
+    families = ["Liberation Sans", "DejaVu Sans"]
+    width = text.gaps + max(sum(width_in(family, piece) for piece in text.pieces) for family in families)
     start = {"left": 0.0, "middle": width / 2, "right": width}[text.anchor]
     return text.at[0] - start, text.at[0] - start + width
 
 
-def width_in(family: str, text: str, bold: bool, size: float) -> float:
-    widths = dict(zip(FONTS["characters"], FONTS[f"{family} Bold" if bold else family], strict=True))
-    return size * sum(widths.get(character, 700) for character in text) / 1_000
+def width_in(family: str, piece: Piece) -> float:
+    widths = dict(zip(FONTS["characters"], FONTS[f"{family} Bold" if piece.bold else family], strict=True))
+    return piece.size * sum(widths.get(character, 700) for character in piece.text) / 1_000
