@@ -16,20 +16,6 @@ ALL = ("character_cnn", "efficientnet_b0", "googlenet", "inception_v3", "mobilen
 
 
 @pytest.mark.parametrize(
-    ("name", "params", "macs", "fvcore_flops"),
-    [
-        ("googlenet", 6_624_904, 1_498_376_192, 1_504_878_688),
-        ("inception_v3", 23_834_568, 5_713_216_096, 5_731_282_144),
-        ("mobilenet_v2", 3_504_872, 300_774_272, 314_193_216),
-        ("efficientnet_b0", 5_288_548, 385_814_752, 401_659_392),
-    ],
-)
-def test_figures_are_the_known_ones(name: str, params: int, macs: int, fvcore_flops: int) -> None:
-    report = analyze(zoo.load(name))
-    assert (report.params, report.macs, report.fvcore_flops) == (params, macs, fvcore_flops)
-
-
-@pytest.mark.parametrize(
     ("name", "params", "outputs"),
     [("googlenet", 13_004_888, ("y", "auxiliary1", "auxiliary2")), ("inception_v3", 27_161_264, ("y", "auxiliary"))],
 )

@@ -11,6 +11,7 @@ import pytest
 from analysis import Layer, analyze
 from search_spaces import Architecture, zoo
 from search_spaces.errors import UserError
+from search_spaces.ops import Conv, Pool
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "zoo.csv"
 ROWS = list(csv.DictReader(GOLDEN.read_text().splitlines()))
@@ -105,6 +106,33 @@ def test_vgg16_layer_by_layer() -> None:
     assert analyze(network).activation_bytes == 4 * (2 * convolved + pooled + 2 * 25_088 + 6 * 4_096 + 1_000)
 
 
+def test_vgg16_has_honest_totals() -> None:
+    report = analyze(zoo.load("vgg16"))
+    image, labels_and_loss = 3 * 224 * 224, 4
+    maps = {1: 224 * 224 * 64, 2: 112 * 112 * 128, 3: 56 * 56 * 256, 4: 28 * 28 * 512, 5: 14 * 14 * 512}
+    depths = {1: 2, 2: 2, 3: 3, 4: 3, 5: 3}
+    # The second convolution's unit holds what it reads while its ReLU makes a value of what it has convolved.
+    assert report.peak_inference_bytes == 4 * (report.params + image + 3 * maps[1])
+    # ReLUs keep their outputs, which the convolutions behind them read; poolings keep 8-byte indices, and what they give
+    # is read again; the head keeps features, and twice a ReLU, the noise of a dropout and what it scales; scores.
+    poolings = sum(maps.values()) // 4
+    head = 25_088 + 2 * 3 * 4_096 + 1_000
+    training = report.training_memory(optimizer="sgd")
+    assert training.saved_bytes == 4 * (sum(maps[stage] * depths[stage] for stage in maps) + 3 * poolings + head)
+    # The peak is in the middle of the backward pass, at the last ReLU of stage 3: before it everything is still kept,
+    # behind it all gradients are there.
+    kept = sum(depths[stage] * maps[stage] + 3 * maps[stage] // 4 for stage in (1, 2)) + 3 * maps[3]
+    missing = sum(layer.params for layer in weighted(zoo.load("vgg16"), "Conv")[:7])
+    in_backward = kept + 2 * maps[3] + image + labels_and_loss - missing
+    assert training.peak_bytes == 4 * (2 * report.params + in_backward)
+    assert report.peak_training_bytes == training.peak_bytes + 4 * report.params
+    # Adam's peak is at the end, where it makes a root and a denominator for the first linear layer.
+    scratch = 512 + 2 * 25_088 * 4_096
+    assert report.training_memory(optimizer="adam").peak_bytes == 4 * (
+        4 * report.params + scratch + image + labels_and_loss
+    )
+
+
 def test_vgg16_convolutions_two_see_5_and_three_see_7() -> None:
     fields = [layer.receptive_field for layer in weighted(zoo.load("vgg16"), "Conv")]
     assert [field[0].size for field in fields[:2] if field] == [3, 5]
@@ -121,6 +149,29 @@ def test_receptive_field_of_the_features(name: str, size: int) -> None:
     features = [layer for layer in analyze(zoo.load(name)).layers if not layer.name.startswith("head.")]
     assert features[-1].receptive_field is not None
     assert [window.size for window in features[-1].receptive_field] == [size, size]
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [("vgg11", 32), ("vgg16", 32), ("vgg16", 96), ("vgg19", 32), ("resnet18", 32), ("resnet34", 160), ("alexnet", 96)],
+)
+def test_unproductive_layers_are_those_that_the_definition_names(name: str, size: int) -> None:
+    # Richter et al. 2021: a layer is unproductive if what it reads sees more than the image on its own; the first
+    # of these is the border layer. Along the main path each layer adds a ring of its kernel to what is seen.
+    network = Architecture(zoo.load(name).graph, ((3, size, size),))
+    seen, step, unproductive = 1, 1, []
+    for node in network.flatten().graph.nodes:
+        operation = node.operation
+        if not isinstance(operation, Conv | Pool) or "projection" in node.name:
+            continue
+        if seen > size and operation.kernel[0] > 1:
+            unproductive.append(node.name)
+        seen += (operation.kernel[0] - 1) * step
+        step *= operation.stride[0]
+    assert unproductive
+    report = analyze(network)
+    assert list(report.unproductive) == unproductive
+    assert [layer.name for layer in report.layers if layer.unproductive] == unproductive
 
 
 OURS = tuple(name for name in zoo.names() if name.startswith(("lenet", "alexnet", "vgg", "resnet", "densenet")))
