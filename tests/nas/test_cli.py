@@ -16,6 +16,7 @@ import search_spaces
 from analysis import analyze
 from db.store import Store
 from nas.cli import main
+from nas.controllers import registry
 from tests.nas.command_line import Run
 from tests.permissions import unprivileged
 from workers.data import load_test, split_indices
@@ -110,7 +111,8 @@ def test_list_spaces_and_controllers(run: Run, database: Path) -> None:
         "nasbench201",
     }
     found = {row["name"] for row in run("controllers", "--json").document["controllers"]}
-    assert found == {"random", "evolution", "reinforce", "optuna"}
+    assert found == set(registry.names())
+    assert found >= {"random", "evolution", "reinforce", "optuna", "local-search", "graph-gp"}
 
 
 def test_the_best_is_exported_and_measured(run: Run, database: Path, tmp_path: Path) -> None:

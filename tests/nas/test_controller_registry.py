@@ -17,6 +17,7 @@ from tests.contracts.controller import ACCURACY, ToySpace, draws
 BUILT_IN = (
     "enumerate",
     "evolution",
+    "graph-gp",
     "local-search",
     "optuna",
     "pareto-evolution",
