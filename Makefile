@@ -41,6 +41,8 @@ test-gpu: install  ## What needs a CUDA device.
 
 benchmark: install  ## Every figure that the documents quote.
 	$(BIN)/python benchmarks/analysis_speed.py
+	$(BIN)/python benchmarks/torch_model_speed.py
+	$(BIN)/python benchmarks/nasbench101_count.py
 	$(BIN)/python benchmarks/startup.py
 
 clean:
