@@ -153,18 +153,20 @@ class _Weights:
 
     def __init__(self, weights: Sequence[Weight]) -> None:
         self._left = dict(enumerate(weights))
-        self._by_owner: defaultdict[str, list[int]] = defaultdict(list)
+        self._below: defaultdict[str, list[int]] = defaultdict(list)
+        """Those of a module and of all below it, by its path."""
         self._by_storage: defaultdict[int, list[int]] = defaultdict(list)
         for number, weight in self._left.items():
-            self._by_owner[weight.owner].append(number)
+            parts = weight.owner.split(".")
+            for length in range(1, len(parts) + 1):
+                self._below[".".join(parts[:length])].append(number)
             self._by_storage[id(weight.storage)].append(number)
 
     def take(self, call: Call, operations: Sequence[Operation]) -> list[Weight]:
         """Those of a leaf module with all below it, and whatever else is read, unless a row before has them."""
         numbers: list[int] = []
         if call.is_module:
-            owners = [call.name, *([owner for owner in self._by_owner if owner.startswith(f"{call.name}.")])]
-            numbers += [number for owner in owners for number in self._by_owner.get(owner, ())]
+            numbers += self._below.get(call.name, ())
         for operation in operations:
             if not operation.kind.is_view:
                 for value in operation.values():

@@ -4,7 +4,7 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
@@ -31,15 +31,22 @@ def load_module(target: str) -> nn.Module:
     source, _, name = target.rpartition(":")
     if not source or not name:
         raise UserError(f"{target!r} names no model; give package.module:callable or ./file.py:callable")
-    module = _import_file(Path(source)) if source.endswith(".py") else _import_module(source)
-    made = _find(module, name, source)
-    if isinstance(made, nn.Module):
-        return made
-    if not callable(made):
-        raise UserError(f"{target}: {name!r} is {made!r:.80}, no model; name a function that makes one")
+    path = Path(source)
+    is_file = source.endswith(".py")
+    if is_file and not path.is_file():
+        raise NotFound(f"no file {source!r}; give the Python file that makes the model")
+    # What makes the model may import more only when it is called.
+    with _findable(path.resolve().parent if is_file else Path.cwd()):
+        made = _find(_import_file(path) if is_file else _import_module(source), name, source)
+        return made if isinstance(made, nn.Module) else _make(made, name, target)
+
+
+def _make(maker: Any, name: str, target: str) -> nn.Module:
+    if not callable(maker):
+        raise UserError(f"{target}: {name!r} is {maker!r:.80}, no model; name a function that makes one")
     try:
-        made = made()
-    except Exception as error:  # noqa: BLE001 - a user's code may raise anything
+        made = maker()
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a user's code may raise anything
         remedy = "name a function that makes the model without arguments" if isinstance(error, TypeError) else "mend it"
         raise UserError(f"{target}: calling {name!r} fails: {reason(error)}; {remedy}") from None
     if not isinstance(made, nn.Module):
@@ -60,17 +67,14 @@ def _find(module: ModuleType, name: str, source: str) -> Any:
 
 
 def _import_module(name: str) -> ModuleType:
-    with _findable(Path.cwd()):
-        try:
-            return importlib.import_module(name)
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - a user's code may raise anything
-            hint = "give the path of a file as ./file.py:callable, or install the package"
-            raise UserError(f"cannot import {name!r}: {type(error).__name__}: {reason(error)}; {hint}") from None
+    try:
+        return importlib.import_module(name)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a user's code may raise anything
+        hint = "give the path of a file as ./file.py:callable, or install the package"
+        raise UserError(f"cannot import {name!r}: {type(error).__name__}: {reason(error)}; {hint}") from None
 
 
 def _import_file(path: Path) -> ModuleType:
-    if not path.is_file():
-        raise NotFound(f"no file {str(path)!r}; give the Python file that makes the model")
     # No other module shall be taken for it, whatever the file is called.
     name = f"nas_target_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
@@ -78,12 +82,11 @@ def _import_file(path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     # Classes look themselves up by the name of their module, while it runs and later.
     sys.modules[name] = module
-    with _findable(path.resolve().parent):
-        try:
-            spec.loader.exec_module(module)
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - a user's code may raise anything
-            del sys.modules[name]
-            raise UserError(f"{path} fails: {type(error).__name__}: {reason(error)}; mend it") from None
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a user's code may raise anything
+        del sys.modules[name]
+        raise UserError(f"{path} fails: {type(error).__name__}: {reason(error)}; mend it") from None
     return module
 
 
@@ -94,4 +97,5 @@ def _findable(directory: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        sys.path.remove(str(directory))
+        with suppress(ValueError):
+            sys.path.remove(str(directory))

@@ -36,10 +36,6 @@ def _matrix_product(left: str, right: str) -> MacsRule:
     return rule
 
 
-def _linear(operation: Operation) -> int:
-    return prod(_shape(operation, "input")) * _shape(operation, "weight")[0]
-
-
 def _attention(operation: Operation) -> int:
     # Scores of every query (..., t, d) with every key (..., s, d), and sums of the values (..., s, e) by them.
     query, key, value = (_shape(operation, name) for name in ("query", "key", "value"))
@@ -79,7 +75,6 @@ MACS_RULES: dict[str, MacsRule] = {
     "aten.convolution": _convolution,
     "aten._convolution": _convolution,
     "aten.convolution_overrideable": _convolution,
-    "aten.linear": _linear,
     "aten.mm": _matrix_product("self", "mat2"),
     "aten.addmm": _matrix_product("mat1", "mat2"),
     "aten._addmm_activation": _matrix_product("mat1", "mat2"),
@@ -105,7 +100,7 @@ MACS_RULES: dict[str, MacsRule] = {
 """The operations that multiply matrices."""
 
 _FREE = {
-    "made": "arange empty empty_like empty_permuted empty_strided eye full full_like linspace logspace new_empty "
+    "made": "arange bartlett_window blackman_window empty empty_like empty_permuted empty_strided eye full full_like hamming_window hann_window kaiser_window linspace logspace new_empty "
     "new_empty_strided new_full new_ones new_zeros ones ones_like scalar_tensor tril_indices triu_indices zeros "
     "zeros_like",
     "random": "bernoulli exponential geometric multinomial native_dropout normal rand rand_like randint randint_like "

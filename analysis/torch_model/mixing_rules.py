@@ -122,7 +122,7 @@ MIXING_RULES: dict[str, Rule] = {
         "_aminmax _grid_sampler_2d_cpu_fallback _is_all_true _is_any_true _masked_softmax _native_multi_head_attention "
         "_transformer_encoder_layer_fwd _trilinear _weight_norm_interface addbmm addr affine_grid_generator "
         "binary_cross_entropy binary_cross_entropy_with_logits bincount dist fractional_max_pool2d fractional_max_pool3d "
-        "grid_sampler_2d grid_sampler_3d huber_loss linear linspace logspace max_unpool2d max_unpool3d mse_loss "
+        "grid_sampler_2d grid_sampler_3d huber_loss linspace logspace max_unpool2d max_unpool3d mse_loss "
         "multinomial nanmedian nll_loss2d_forward nll_loss_forward renorm smooth_l1_loss soft_margin_loss trace vdot",
     ),
 }

@@ -34,7 +34,7 @@ class Input(NamedTuple):
     dtype: str | None = None
 
     def __str__(self) -> str:
-        return "x".join(map(str, self.shape)) + (f":{self.dtype}" if self.dtype else "")
+        return "x".join(map(str, self.shape)) + (f":{self.dtype}" if self.dtype else "") or "scalar"
 
 
 class Ran(NamedTuple):
@@ -146,8 +146,12 @@ def stand_in(tensor: Tensor, is_parameter: bool, device: str, number_type: torch
     else:
         made = tensor.detach().to(device=device, dtype=own_type)
         made = made if is_parameter else made.clone()
-    # torch's products take another way for weights that are trained, also where nothing is.
-    return made.requires_grad_(tensor.requires_grad)
+    return as_weight(made, tensor, is_parameter)
+
+
+def as_weight(made: Tensor, tensor: Tensor, is_parameter: bool) -> Tensor:
+    """A stand-in of the same kind: torch's products take another way for weights that are trained, also where nothing is."""
+    return nn.Parameter(made, tensor.requires_grad) if is_parameter else made.requires_grad_(tensor.requires_grad)
 
 
 def make_input(spec: Input, batch: int, number_type: torch.dtype, device: str) -> Tensor:

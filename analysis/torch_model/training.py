@@ -9,8 +9,8 @@ What the optimiser takes is not played but known: its state, and one parameter's
 Left out: what a kernel allocates for itself, and what an allocator rounds up.
 """
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
@@ -21,7 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from analysis.torch_model.lending import lent, stand_ins_for, weight_places
 from analysis.torch_model.recorder import tensors_in
-from analysis.torch_model.run import NUMBER_TYPES, Input, make_input, reason, stand_in, undisturbed
+from analysis.torch_model.run import NUMBER_TYPES, Input, as_weight, make_input, reason, stand_in, undisturbed
 from analysis.torch_model.storages import LiveStorages
 from analysis.training_memory import OPTIMIZERS, TrainingMemory, optimizer_scratch
 from search_spaces.errors import UserError
@@ -89,15 +89,27 @@ def play_step(
         Untrainable: it fails; the line has the reason.
     """
     number_type = NUMBER_TYPES[dtype]
-    fake: AbstractContextManager[object] = nullcontext() if is_real else FakeTensorMode(allow_non_fake_inputs=True)
+    manner: AbstractContextManager[object] = nullcontext() if is_real else _without_numbers()
     try:
-        with undisturbed(), fake:
+        with undisturbed(), manner:
             return _play(network, inputs, batch, number_type, mixed_precision, is_real=is_real)
     except Exception as error:  # noqa: BLE001 - a user's model may raise anything
         if is_real or any(place.tensor.is_meta for place in weight_places(network)):
             line = f"a training step of {type(network).__name__} fails: {reason(error)}"
             raise Untrainable(f"{line}; its memory in inference is known all the same") from None
     return play_step(network, inputs, batch=batch, dtype=dtype, mixed_precision=mixed_precision, is_real=True)
+
+
+@contextmanager
+def _without_numbers() -> Iterator[None]:
+    """Tensors made within are fake; oneDNN, whose recurrent layers keep what no fake tensor shows, is left out."""
+    enabled = torch._C._get_mkldnn_enabled()
+    torch._C._set_mkldnn_enabled(False)
+    try:
+        with FakeTensorMode(allow_non_fake_inputs=True):
+            yield
+    finally:
+        torch._C._set_mkldnn_enabled(enabled)
 
 
 def _play(
@@ -114,7 +126,7 @@ def _play(
             return stand_in(tensor, is_parameter, "cpu", number_type)
         own_type = number_type if tensor.is_floating_point() else tensor.dtype
         made = torch.empty_strided(tensor.shape, tensor.stride(), dtype=own_type, device="cpu")
-        return made.requires_grad_(tensor.requires_grad)
+        return as_weight(made, tensor, is_parameter)
 
     stand_ins = stand_ins_for(network, make)
     given = [make_input(spec, batch, number_type, "cpu") for spec in inputs]

@@ -198,6 +198,24 @@ def test_recurrent_layers_are_counted_where_they_are_one_kernel() -> None:
     assert (report.traced_on, report.macs) == ("cpu", 3 * 5 * every_step)
 
 
+def test_fused_layers_are_counted_where_a_model_calls_them() -> None:
+    plain = nn.TransformerEncoderLayer(WIDTH, 4, INNER, batch_first=True)
+    names = "norm1.weight norm1.bias norm2.weight norm2.bias linear1.weight linear1.bias linear2.weight linear2.bias"
+
+    def run(self: Computes, x: torch.Tensor) -> torch.Tensor:
+        own = self.layer.self_attn
+        weights = (own.in_proj_weight, own.in_proj_bias, own.out_proj.weight, own.out_proj.bias)
+        _, scores = torch._native_multi_head_attention(x, x, x, WIDTH, 4, *weights)
+        assert scores.sum() > 0  # There is no rule for the shape of a fused layer, so it has to run.
+        others = map(self.layer.get_parameter, names.split())
+        return torch._transformer_encoder_layer_fwd(x, WIDTH, 4, *weights, False, False, 1e-5, *others)
+
+    report = analyze(Computes(run, layer=plain), input_shape=(TOKENS, WIDTH), batch=3)
+    layer = analyze(plain, input_shape=(TOKENS, WIDTH), batch=3).macs
+    assert (report.traced_on, report.uncounted) == ("cpu", ())
+    assert report.macs == layer + 3 * (PROJECTIONS + SCORES)
+
+
 def test_tied_and_shared_weights_are_counted_once_and_their_macs_each_time() -> None:
     model = nn.Sequential(nn.Embedding(100, 16), nn.Linear(16, 16, bias=False), nn.Linear(16, 100, bias=False))
     model[2].weight = model[0].weight

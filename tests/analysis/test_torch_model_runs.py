@@ -171,6 +171,7 @@ def test_number_types_of_inputs_can_be_told() -> None:
 def test_the_type_of_the_numbers_is_that_of_weights_and_inputs(dtype: str, size: int) -> None:
     def run(self: Any, x: Tensor) -> Tensor:
         assert x.dtype == self.a.weight.dtype == getattr(torch, dtype)
+        assert isinstance(self.a.get_parameter("bias"), nn.Parameter)
         return self.a(x)
 
     report = analyze(Computes(run, a=nn.Linear(4, 6)), input_shape=(4,), dtype=dtype)
