@@ -121,7 +121,7 @@ def _other_answers(decision: Decision) -> Sequence[Value]:
                     other = list(chosen)
                     other[first] = not other[first]
                     if second > first:
-                        if other[first] == chosen[second] or chosen[first] == chosen[second]:
+                        if chosen[first] == chosen[second]:
                             continue
                         other[second] = not other[second]
                     value = tuple(option for option, taken in zip(options, other, strict=True) if taken)

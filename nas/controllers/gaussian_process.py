@@ -18,6 +18,16 @@ from scipy.optimize import minimize
 
 Array = NDArray[numpy.float64]
 
+_WEIGHT_SPREAD = 2.0
+_NOISE_LOCATION = 0.1
+_NOISE_SPREAD = 1.5
+
+_JITTER = 1e-8
+"""Keeps equal inputs from making the covariance singular where noise is nearly nothing."""
+
+_LEAST_VARIANCE = 1e-12
+"""Values that are all equal have no variance, but a logarithm of it is taken."""
+
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
@@ -51,7 +61,7 @@ class Posterior:
         cross = correlations(distances, self.parameters.weights)
         means = self.mean + cross @ self._solved
         reduced = solve_triangular(self._factor, cross.T, lower=True, check_finite=False)
-        variances = self.variance * numpy.maximum(1.0 - numpy.einsum("ij,ij->j", reduced, reduced), 1e-12)
+        variances = self.variance * numpy.maximum(1.0 - numpy.einsum("ij,ij->j", reduced, reduced), _LEAST_VARIANCE)
         return means, numpy.sqrt(variances)
 
 
@@ -63,53 +73,53 @@ def correlations(distances: Array, weights: tuple[float, ...]) -> Array:
 def condition(distances: Array, values: Array, counts: Array, parameters: Parameters) -> Posterior:
     """The posterior given the means `values` of `counts` observations each."""
     correlation = correlations(distances, parameters.weights)
-    correlation[numpy.diag_indices_from(correlation)] += parameters.noise / counts
+    correlation[numpy.diag_indices_from(correlation)] += parameters.noise / counts + _JITTER
     factor = cholesky(correlation, lower=True, check_finite=False)
     ones = cho_solve((factor, True), numpy.ones(len(values)), check_finite=False)
     mean = float(ones @ values / ones.sum())
     solved = cho_solve((factor, True), values - mean, check_finite=False)
-    variance = max(float((values - mean) @ solved) / len(values), 1e-12)
+    variance = max(float((values - mean) @ solved) / len(values), _LEAST_VARIANCE)
     return Posterior(parameters, mean, variance, factor, solved)
 
 
-_WEIGHT_SPREAD = 2.0
-_NOISE_LOCATION = 0.1
-_NOISE_SPREAD = 1.5
-
-
 def fit(distances: Array, values: Array, counts: Array) -> Parameters:
-    """The parameters of maximal likelihood times prior for observations as of `condition`.
-
-    The prior is log-normal. The weight of a group is about 1 over the groups' number and the group's mean distance, so
-    that two inputs are typically `exp(-1)` alike, within a factor of `exp(2)`; the noise has a tenth of the signal's
-    variance, within a factor of `exp(1.5)`. Both are wide: they only keep few observations from deciding all.
-    """
-    groups = len(distances)
-    pairs = max(len(values) * (len(values) - 1), 1)
-    scales = numpy.array([max(float(part.sum()) / pairs, 1e-12) for part in distances])
-    prior = numpy.log(numpy.append(1.0 / (groups * scales), _NOISE_LOCATION))
-    spread = numpy.append(numpy.full(groups, _WEIGHT_SPREAD), _NOISE_SPREAD)
-
-    def loss(point: Array) -> tuple[float, Array]:
-        weights, noise = numpy.exp(point[:-1]), float(numpy.exp(point[-1]))
-        signal = correlations(distances, tuple(weights))
-        whole = signal.copy()
-        whole[numpy.diag_indices_from(whole)] += noise / counts + 1e-8
-        factor = cholesky(whole, lower=True, check_finite=False)
-        inverse = cho_solve((factor, True), numpy.eye(len(values)), check_finite=False)
-        ones = inverse.sum(axis=1)
-        mean = float(ones @ values / ones.sum())
-        solved = inverse @ (values - mean)
-        variance = max(float((values - mean) @ solved) / len(values), 1e-12)
-        off = (point - prior) / spread
-        result = 0.5 * len(values) * numpy.log(variance) + numpy.log(numpy.diag(factor)).sum() + 0.5 * off @ off
-        sensitivity = 0.5 * (inverse - numpy.outer(solved, solved) / variance)
-        weighted = sensitivity * signal
-        gradient = numpy.array(
-            [*(-weight * (weighted * part).sum() for weight, part in zip(weights, distances, strict=True)), 0.0]
-        )
-        gradient[-1] = noise * float(numpy.diag(sensitivity) @ (1.0 / counts))
-        return float(result), gradient + off / spread
-
-    found = minimize(loss, prior, jac=True, method="L-BFGS-B", options={"maxiter": 40})
+    """The parameters of maximal likelihood times prior (`negative_log_density`) for observations as of `condition`."""
+    start, _ = _prior(distances)
+    found = minimize(negative_log_density, start, args=(distances, values, counts), jac=True, method="L-BFGS-B")
     return Parameters(tuple(float(weight) for weight in numpy.exp(found.x[:-1])), float(numpy.exp(found.x[-1])))
+
+
+def negative_log_density(point: Array, distances: Array, values: Array, counts: Array) -> tuple[float, Array]:
+    """Minus the logarithm of likelihood times prior, up to a constant, and its gradient.
+
+    `point` has the logarithms of the weights and of the noise. The prior is log-normal. The weight of a group is about
+    1 over the number of groups and the group's mean distance, so that two inputs are typically `exp(-1)` alike, within
+    a factor of `exp(2)`; the noise has a tenth of the signal's variance, within a factor of `exp(1.5)`. Both are wide:
+    they only keep few observations from deciding all.
+    """
+    weights, noise = numpy.exp(point[:-1]), float(numpy.exp(point[-1]))
+    signal = correlations(distances, tuple(weights))
+    whole = signal.copy()
+    whole[numpy.diag_indices_from(whole)] += noise / counts + _JITTER
+    factor = cholesky(whole, lower=True, check_finite=False)
+    inverse = cho_solve((factor, True), numpy.eye(len(values)), check_finite=False)
+    ones = inverse.sum(axis=1)
+    mean = float(ones @ values / ones.sum())
+    solved = inverse @ (values - mean)
+    variance = max(float((values - mean) @ solved) / len(values), _LEAST_VARIANCE)
+    start, spread = _prior(distances)
+    off = (point - start) / spread
+    loss = 0.5 * len(values) * numpy.log(variance) + numpy.log(numpy.diag(factor)).sum() + 0.5 * off @ off
+    # Equation 5.9: the derivative for a parameter is the sum of `sensitivity` times that of the covariance.
+    sensitivity = 0.5 * (inverse - numpy.outer(solved, solved) / variance)
+    by_weight = -weights * numpy.tensordot(distances, sensitivity * signal, axes=((1, 2), (0, 1)))
+    by_noise = noise * float(numpy.diag(sensitivity) @ (1.0 / counts))
+    return float(loss), numpy.append(by_weight, by_noise) + off / spread
+
+
+def _prior(distances: Array) -> tuple[Array, Array]:
+    """Location and spread of the logarithms of the parameters."""
+    groups, count, _ = distances.shape
+    typical = distances.sum(axis=(1, 2)) / max(count * (count - 1), 1)
+    location = numpy.append(1.0 / (groups * numpy.where(typical > 0.0, typical, 1.0)), _NOISE_LOCATION)
+    return numpy.log(location), numpy.append(numpy.full(groups, _WEIGHT_SPREAD), _NOISE_SPREAD)

@@ -30,7 +30,7 @@ References:
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from functools import lru_cache
 from hashlib import blake2b
@@ -91,6 +91,20 @@ class LiveGraph(NamedTuple):
     reads: tuple[tuple[tuple[int, int], ...], ...]
 
 
+_Sum = Mapping[int, int]
+"""How often a sum has the value of each vertex as a term."""
+
+
+def _total(sums: Sequence[_Sum]) -> _Sum:
+    if len(sums) == 1:
+        return sums[0]
+    total: dict[int, int] = {}
+    for terms in sums:
+        for vertex, times in terms.items():
+            total[vertex] = total.get(vertex, 0) + times
+    return total
+
+
 class _Body(NamedTuple):
     """The live graph of a body, and of which of its nodes the vertices (but for the output) were made."""
 
@@ -113,9 +127,9 @@ def _body(graph: Graph) -> _Body:
 def _find_live(body: Graph) -> _Body:
     labels: list[str] = []
     nodes: list[int] = []
-    reads: list[Counter[int]] = []
+    reads: list[_Sum] = []
     twins: dict[object, int] = {}
-    values: list[Counter[int]] = []
+    values: list[_Sum] = []
     """For each node of the body the vertices whose sum it is."""
     for index, node in enumerate(body.nodes):
         operation = node.operation
@@ -123,15 +137,13 @@ def _find_live(body: Graph) -> _Body:
         if isinstance(operation, Input):
             nodes.append(index)
             labels.append(f"input {body.inputs.index(index)}")
-            reads.append(Counter())
-            values.append(Counter((len(labels) - 1,)))
+            reads.append({})
+            values.append({len(labels) - 1: 1})
             continue
         label = operation_label(operation)
-        read: Counter[int] = Counter()
-        for value in inputs:
-            read.update(value)
+        read = _total(inputs)
         if label is None or not read or (isinstance(operation, Multiply) and not all(inputs)):
-            values.append(Counter())
+            values.append({})
         elif label == "" or isinstance(operation, Add):
             values.append(read)
         else:
@@ -143,10 +155,8 @@ def _find_live(body: Graph) -> _Body:
                 nodes.append(index)
                 labels.append(label)
                 reads.append(read)
-            values.append(Counter((vertex,)))
-    outputs: Counter[int] = Counter()
-    for _, index in body.outputs:
-        outputs.update(values[index])
+            values.append({vertex: 1})
+    outputs = _total([values[index] for _, index in body.outputs])
     needed = set(outputs)
     for vertex in reversed(range(len(labels))):
         if vertex in needed:

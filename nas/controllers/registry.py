@@ -27,6 +27,7 @@ _CONTROLLERS = Plugins(
         "random": "nas.controllers.random_search:RandomSearch",
         "evolution": "nas.controllers.evolution:RegularisedEvolution",
         "local-search": "nas.controllers.local_search:LocalSearch",
+        "predictor": "nas.controllers.predictor:PredictorGuidedEvolution",
         "graph-gp": "nas.controllers.graph_gp:GraphGaussianProcess",
         "reinforce": "nas.controllers.reinforce:Reinforce",
         "pareto-evolution": "nas.controllers.pareto_evolution:ParetoEvolution",

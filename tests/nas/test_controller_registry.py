@@ -22,6 +22,7 @@ BUILT_IN = (
     "optuna",
     "pareto-evolution",
     "ppo",
+    "predictor",
     "random",
     "reinforce",
 )
