@@ -4,7 +4,7 @@ import json
 import math
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from nas.bake_off.arena import Arena
@@ -33,7 +33,7 @@ class Contest:
 
     contestants: tuple[Contestant, ...]
     run: dict[str, Any]
-    """JSON values only, so that any process can make its own."""
+    """JSON values only."""
     seeds: int
     """The seeds are the numbers from 0 to one below this."""
     marks: tuple[float, ...]
@@ -54,8 +54,7 @@ class Contest:
 
     def config(self, contestant: Contestant) -> RunConfig:
         """The run of a contestant."""
-        keys = {"controller": contestant.controller, "controller_settings": contestant.settings}
-        return make_config({**self.run, **keys})
+        return _config(self.run, contestant)
 
 
 def make_contest(
@@ -92,8 +91,12 @@ def make_contest(
         raise UserError("budget: say how many evaluations each search has")
     if budget is not None:
         keys["trials"] = budget
-    contest = Contest(contestants, keys, seeds, (), (), "", (), "")
-    prepared = _prepared(contest)
+    try:
+        # Any process must be able to make its own.
+        keys = json.loads(json.dumps(keys))
+    except (TypeError, ValueError) as error:
+        raise UserError(f"a bake-off is described by numbers, texts, lists and the like: {error}") from None
+    prepared = _prepared(keys, contestants)
     limit = prepared.config.time_budget
     if limit is not None and not _has_clock(prepared):
         raise UserError("time_budget: it is counted in simulated seconds, which need a column of them; name it as cost")
@@ -104,9 +107,10 @@ def make_contest(
         *prepared.objectives,
         *(_measure(name, directions.get(name, ""), prepared) for name in prepared.evaluator.reported),
     )
-    return replace(
-        contest,
-        run=json.loads(json.dumps(keys)),
+    return Contest(
+        contestants,
+        run=keys,
+        seeds=seeds,
         marks=marks,
         stops=_stops(marks, whole, unit),
         unit=unit,
@@ -167,9 +171,14 @@ def _check_seeds(seeds: int) -> None:
         )
 
 
-def _prepared(contest: Contest) -> Prepared:
+def _config(run: dict[str, Any], contestant: Contestant) -> RunConfig:
+    keys = {"controller": contestant.controller, "controller_settings": contestant.settings}
+    return make_config({**run, **keys})
+
+
+def _prepared(run: dict[str, Any], contestants: tuple[Contestant, ...]) -> Prepared:
     """The run of the first contestant, once those of all have been found to be possible."""
-    first, *others = [contest.config(contestant) for contestant in contest.contestants]
+    first, *others = [_config(run, contestant) for contestant in contestants]
     prepared = prepare(first)
     for config in others:
         # Whether the constraints can be kept does not depend on who proposes.

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 
 from nas.bake_off.contest import Contest, cores
@@ -44,7 +45,8 @@ def hold(
     runs: dict[tuple[int, int], Run] = {}
     searches = len(contest.jobs)
     listener(BakeOffProgress(0, searches, 0.0))
-    for job, run in run_all(contest, workers=workers):
-        runs[job] = run
-        listener(BakeOffProgress(len(runs), searches, time.monotonic() - began))
+    with closing(run_all(contest, workers=workers)) as finished:
+        for job, run in finished:
+            runs[job] = run
+            listener(BakeOffProgress(len(runs), searches, time.monotonic() - began))
     return judge(contest, runs, elapsed_seconds=time.monotonic() - began, workers=workers)

@@ -9,7 +9,7 @@ import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
 from types import TracebackType
@@ -23,7 +23,7 @@ Job = tuple[int, int]
 _ENDING_SECONDS = 5.0
 
 
-def run_all(contest: Contest, *, workers: int) -> Iterator[tuple[Job, Run]]:
+def run_all(contest: Contest, *, workers: int) -> Generator[tuple[Job, Run], None, None]:
     """Every search of the contest as it ends, in any order; with one worker in this process.
 
     Raises:
@@ -79,7 +79,7 @@ class _Crew:
                 start_new_session=True,
             )
         self._processes[ours] = process
-        ours.send(self._contest)
+        _send(ours, self._contest)
 
     def _end(self) -> None:
         for connection, process in self._processes.items():
@@ -94,7 +94,7 @@ class _Crew:
         out: dict[Any, Job] = {}
         for connection in self._processes:
             out[connection] = next(waiting)
-            connection.send(out[connection])
+            _send(connection, out[connection])
         while out:
             for connection in [connection for connection in wait(list(out)) if isinstance(connection, Connection)]:
                 job = out.pop(connection)
@@ -108,8 +108,14 @@ class _Crew:
                 following = next(waiting, None)
                 if following is not None:
                     out[connection] = following
-                    connection.send(following)
+                    _send(connection, following)
                 yield job, answer
+
+
+def _send(connection: "Connection[Any, Any]", message: object) -> None:
+    """Sends, or leaves it to the next who reads to find that the other side is gone."""
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        connection.send(message)
 
 
 def serve(descriptor: int) -> None:

@@ -171,6 +171,7 @@ def test_contestants_are_read() -> None:
         ({"report": "tset"}, UserError, "did you mean 'test'"),
         ({"report": "test:up"}, UserError, "the direction of test must be max or min"),
         ({"time_budget": 100.0}, UserError, "name it as cost"),
+        ({"space_settings": {"operations": object()}}, UserError, "described by numbers, texts"),
         ({"controller": "random"}, UserError, "a bake-off sets it for every search"),
         ({"constraints": ["depth<=-1"]}, UserError, "none of 500 random architectures"),
         ({"space": "nasbench102"}, UserError, "unknown search space"),
@@ -220,7 +221,7 @@ def command(table: str, *arguments: str, controllers: str = CONTROLLERS, budget:
 
 
 def test_ctrl_c_leaves_no_process(table: str, tmp_path: Path) -> None:
-    arguments = command(table, "--seeds", "1000", "--workers", "2", "--out", "out", budget=300)
+    arguments = command(table, "--seeds", "1000", "--workers", "2", "--out", "out", budget=40)
     driver = subprocess.Popen(
         [sys.executable, "-c", SCRIPT, *arguments],
         cwd=tmp_path,
@@ -245,7 +246,7 @@ def test_ctrl_c_leaves_no_process(table: str, tmp_path: Path) -> None:
 
 
 def test_processes_end_when_their_driver_is_killed(table: str, tmp_path: Path) -> None:
-    arguments = command(table, "--seeds", "1000", "--workers", "2", budget=300)
+    arguments = command(table, "--seeds", "1000", "--workers", "2", budget=40)
     driver = subprocess.Popen(
         [sys.executable, "-c", SCRIPT, *arguments], cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )

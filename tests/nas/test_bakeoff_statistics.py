@@ -67,7 +67,7 @@ def test_what_is_missing_is_worse_than_anything() -> None:
 
 def test_equal_samples_are_rarely_told_apart() -> None:
     rng = random.Random(1)
-    draws = [compare([rng.gauss(0, 1) for _ in range(20)], [rng.gauss(0, 1) for _ in range(20)]) for _ in range(600)]
+    draws = [compare([rng.gauss(0, 1) for _ in range(20)], [rng.gauss(0, 1) for _ in range(20)]) for _ in range(300)]
     for side in ("two_sided", "better", "worse"):
         share = sum(getattr(draw, side) < 0.05 for draw in draws) / len(draws)
         assert share == pytest.approx(0.05, abs=0.03)
