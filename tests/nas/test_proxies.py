@@ -116,6 +116,20 @@ def test_a_smaller_table_is_taken_as_far_as_it_is_found(tmp_path: Path, monkeypa
     assert ranking.proxies[0].spearman == pytest.approx(1)
 
 
+def test_naswot_knows_good_networks_of_the_table_that_comes_with_nas() -> None:
+    ranking = ranking_of(
+        "digits201",
+        space="digits201",
+        against="report_accuracy",
+        data="digits",
+        space_settings={},
+        proxies=("naswot",),
+        number=100,
+    )
+    spearman = ranking.proxies[0].spearman
+    assert spearman is not None and spearman > 0.5
+
+
 def test_ranks_are_compared_as_the_definitions_say() -> None:
     values = [float(value) for value in range(40)]
     same = rank("same", values, values, milliseconds=2)
