@@ -1,13 +1,11 @@
 """Drawings: everything is in them, in its place, readable, and the same each time."""
 
-import json
 import random
 import re
 import subprocess
 import sys
 import time
 from collections import Counter
-from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -16,16 +14,16 @@ from hypothesis import given, settings
 import search_spaces
 from analysis import analyze
 from analysis.drawing import draw
+from analysis.drawing.layered_layout import lay_out
+from analysis.drawing.page import compose
 from analysis.drawing.svg import COLOURS
 from search_spaces import Architecture, zoo
 from search_spaces.builder import GraphBuilder
 from search_spaces.graph import Cell, flatten
 from search_spaces.ops import Add, BatchNorm, Input, Linear, conv2d
-from tests.analysis.drawn_network import DrawnBox, DrawnDiagram, DrawnNetwork, Piece, Rectangle, Text, read_drawing
+from tests.analysis.drawing_laws import check_places, check_texts
+from tests.analysis.drawn_network import DrawnBox, DrawnNetwork, read_drawing
 from tests.strategies import architectures
-
-FONTS = json.loads((Path(__file__).parents[1] / "golden" / "font_widths.json").read_text(encoding="utf-8"))
-"""Advance widths in thousandths of the font size, read from the fonts' own tables."""
 
 SAMPLES = [("nasbench201", 0), *(("cellular", seed) for seed in range(6))]
 
@@ -146,6 +144,29 @@ def test_dilations_of_one_cell_are_told_in_the_boxes() -> None:
     gated = [box for box in drawn.network.boxes if box.letter == "A"]
     told = [text.plain for box in gated for text in box.texts if text.kind == "difference"]
     assert told == [f"filter, gate: Conv 2 dilation {2**power}" for power in range(1, 10)]
+
+
+def test_widths_of_depthwise_convolutions_are_no_difference() -> None:
+    mobilenet = read_drawing(draw(zoo.load("mobilenet_v2")))
+    assert set(mobilenet.insets) == {"A", "B"}
+    rows = [row.text.plain for box in mobilenet.insets["B"].diagram.boxes for row in box.rows]
+    assert rows.count("Conv 3x3 depthwise") == 1
+
+
+def test_chains_that_come_again_are_folded_though_a_part_of_them_is() -> None:
+    drawn = read_drawing(draw(zoo.load("efficientnet_b0")))
+    assert [inset.title.plain for inset in drawn.insets.values()] == [
+        "squeeze_excitation, as in stage1.cell0.squeeze_excitation",
+        "inverted_residual, as in stage2.cell0",
+        "inverted_residual, as in stage2.cell1",
+    ]
+
+
+def test_insets_stand_in_columns_beside_a_tall_network() -> None:
+    page = compose(lay_out(((100.0, 300.0),), ()), [(100.0, 130.0)] * 3)
+    assert page.height == 300
+    assert [x > 100 for x, _ in page.insets] == [True] * 3
+    assert len({x for x, _ in page.insets}) == 2
 
 
 def test_cells_that_differ_in_much_have_insets_of_their_own() -> None:
@@ -286,80 +307,3 @@ def name(box: DrawnBox) -> str:
 
 def path(box: DrawnBox) -> str:
     return box.tooltip.partition(":")[0]
-
-
-def check_places(drawn: DrawnNetwork) -> None:
-    """Nothing overlaps, nothing is outside of what it is in, no edge passes through a box."""
-    page = Rectangle(0, 0, drawn.width + 0.5, drawn.height + 0.5)
-    blocks = [around(drawn.network), *(inset.place for inset in drawn.insets.values())]
-    for first, second in combinations(blocks, 2):
-        assert not first.overlaps(second)
-    for block in blocks:
-        assert page.contains(block)
-    for inset in drawn.insets.values():
-        assert inset.place.contains(around(inset.diagram))
-    for whole in drawn.diagrams():
-        for diagram in whole.all_diagrams():
-            for first, second in combinations([box.place for box in diagram.boxes], 2):
-                assert not first.overlaps(second)
-            for edge in diagram.edges:
-                for box in diagram.boxes:
-                    assert not any(map(box.place.has_inside, edge)), (box.tooltip, edge)
-            for box in diagram.boxes:
-                if box.inner is not None:
-                    assert box.place.contains(around(box.inner))
-
-
-def around(diagram: DrawnDiagram) -> Rectangle:
-    points = [point for edge in diagram.edges for point in edge]
-    places = [box.place for box in diagram.boxes] + [Rectangle(x, y, x, y) for x, y in points]
-    return Rectangle(
-        min(place.left for place in places),
-        min(place.top for place in places),
-        max(place.right for place in places),
-        max(place.bottom for place in places),
-    )
-
-
-def check_texts(drawn: DrawnNetwork) -> None:
-    """All text stands in its box or inset in each of the fonts, and none on another."""
-    for text, other in combinations(drawn.heading, 2):
-        assert text.at[1] != other.at[1] or span(text)[1] <= span(other)[0]
-    assert max(span(text)[1] for text in drawn.heading) <= drawn.width
-    for inset in drawn.insets.values():
-        assert within(inset.title, inset.place)
-    for whole in drawn.diagrams():
-        for box in whole.all_boxes():
-            lines: dict[float, list[tuple[float, float]]] = {}
-            for text in box.texts:
-                assert within(text, box.place), text
-                lines.setdefault(text.at[1], []).append(span(text))
-            if box.badge is not None:
-                assert box.place.contains(box.badge)
-                lines[box.texts[0].at[1]].append((box.badge.left, box.badge.right))
-            for spans in lines.values():
-                for (left, right), (other_left, other_right) in combinations(spans, 2):
-                    assert right <= other_left or other_right <= left
-            if box.inner is not None and box.texts:
-                assert max(text.at[1] for text in box.texts) < around(box.inner).top
-            for row in box.rows:
-                assert within(row.text, row.place)
-                assert box.place.contains(row.place)
-
-
-def within(text: Text, place: Rectangle) -> bool:
-    left, right = span(text)
-    return place.left <= left and right <= place.right and place.top + 7 <= text.at[1] <= place.bottom - 2
-
-
-def span(text: Text) -> tuple[float, float]:
-    """From where to where a line of text reaches in the widest of the fonts."""
-    families = ["Liberation Sans", "DejaVu Sans"]
-    width = text.gaps + max(sum(width_in(family, piece) for piece in text.pieces) for family in families)
-    start = {"left": 0.0, "middle": width / 2, "right": width}[text.anchor]
-    return text.at[0] - start, text.at[0] - start + width
-
-
-def width_in(family: str, piece: Piece) -> float:
-    widths = dict(zip(FONTS["characters"], FONTS[f"{family} Bold" if piece.bold else family], strict=True))
-    return piece.size * sum(widths.get(character, 700) for character in piece.text) / 1_000
