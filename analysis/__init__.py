@@ -4,8 +4,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from analysis.layer import Layer
-from analysis.receptive_field import Window, seen_box
+from analysis.receptive_field import Window
 from analysis.report import FIGURES, Report, analyze
+from analysis.seen_positions import seen_box
 from analysis.training_memory import TrainingMemory
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from nas.config import RunConfig
 from nas.preparation import Prepared, prepare
 from nas.progress import Progress
 from nas.result import SearchResult
-from nas.session import SearchPlan, Session
+from nas.search_plan import SearchPlan
+from nas.session import Session
 from nas.weights import WeightsStore, weights_directory
 from workers.task import Executor
 

@@ -6,22 +6,21 @@ Only the session writes trials. It is a work source: executors ask it for tasks 
 """
 
 import math
-import random
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from hashlib import sha256
+from dataclasses import replace
 
 from analysis import analyze
 from db.store import Store
 from db.trial import ArchitectureRecord, Measurement, Trial, TrialState
 from nas.controllers.controller import Controller, Exhausted, Proposal
-from nas.early_stopping import NEVER, StoppingRule, SuccessiveHalving
+from nas.early_stopping import NEVER, SuccessiveHalving
 from nas.front_weights import FrontWeights
-from nas.objectives import Constraint, Objective
+from nas.objectives import Constraint
 from nas.pareto import gains_of
 from nas.progress import Progress
+from nas.search_plan import SearchPlan, proposal_rng
 from nas.weights import WeightsStore
 from search_spaces.architecture import Architecture
 from search_spaces.errors import UserError
@@ -32,32 +31,6 @@ MAX_ATTEMPTS = 3
 
 MAX_REJECTIONS = 1_000
 """How many proposals in a row may break the constraints before the search gives up."""
-
-
-@dataclass(frozen=True, slots=True)
-class SearchPlan:
-    """What a session needs to know of its search besides where to store it."""
-
-    name: str
-    space: str
-    data: str
-    budget: int
-    epochs: int
-    seed: int
-    training_seed: int
-    objectives: tuple[Objective, ...]
-    constraints: tuple[Constraint, ...]
-    evaluation_key: str
-    reported: tuple[str, ...] = ()
-    """Metrics that no controller sees."""
-    time_budget_seconds: float | None = None
-    """The seconds of evaluation, added up over all trials, after which no more are begun."""
-    stopping: StoppingRule = NEVER
-
-
-def proposal_rng(seed: int, proposal: int) -> random.Random:
-    """The random numbers of one proposal: a function of the search's seed and the proposal's number alone."""
-    return random.Random(int.from_bytes(sha256(f"{seed}/{proposal}".encode()).digest()[:8]))
 
 
 class Session:

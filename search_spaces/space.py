@@ -13,11 +13,10 @@ from search_spaces.choices import (
     RandomChooser,
     Recorder,
     ReplayChooser,
-    count,
-    enumerate_choices,
     mutate,
     neighbours,
 )
+from search_spaces.enumeration import count, enumerate_choices
 from search_spaces.errors import UserError
 from search_spaces.slots import Slots
 

@@ -17,7 +17,8 @@ from nas.controllers.controller import Controller, Exhausted, Proposal
 from nas.early_stopping import StoppingRule, SuccessiveHalving
 from nas.objectives import Constraint, Objective
 from nas.pareto import gains_of
-from nas.session import MAX_REJECTIONS, proposal_rng
+from nas.search_plan import proposal_rng
+from nas.session import MAX_REJECTIONS
 from search_spaces.choices import Genotype
 from search_spaces.errors import Fault, UserError
 from workers.attempt import stopped

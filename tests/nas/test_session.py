@@ -15,7 +15,8 @@ from db.trial import Measurement, Search, Trial, TrialState
 from nas.controllers import registry
 from nas.controllers.controller import Controller, Proposal
 from nas.objectives import Constraint, Direction, Objective
-from nas.session import MAX_ATTEMPTS, SearchPlan, Session
+from nas.search_plan import SearchPlan
+from nas.session import MAX_ATTEMPTS, Session
 from nas.weights import WeightsStore
 from search_spaces.architecture import Architecture
 from search_spaces.errors import Conflict, UserError

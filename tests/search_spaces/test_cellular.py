@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from search_spaces import SearchSpace, to_module
-from search_spaces.choices import count
+from search_spaces.enumeration import count
 from search_spaces.errors import UserError
 from search_spaces.graph import Cell
 from search_spaces.ops import Shape

@@ -20,11 +20,10 @@ from search_spaces.choices import (
     Scalar,
     Subset,
     Value,
-    count,
-    enumerate_choices,
     mutate,
     neighbours,
 )
+from search_spaces.enumeration import count, enumerate_choices
 from search_spaces.errors import UserError
 
 scalars = st.one_of(st.text(max_size=4), st.integers(-9, 9), st.booleans(), st.floats(allow_nan=False, width=16))
