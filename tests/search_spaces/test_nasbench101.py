@@ -13,7 +13,7 @@ from networkx.algorithms.isomorphism import categorical_node_match
 from torch import Tensor
 from torch.nn import functional
 
-from search_spaces import SearchSpace, choices, to_module
+from search_spaces import SearchSpace, enumeration, to_module
 from search_spaces.choices import Genotype
 from search_spaces.errors import UserError
 from search_spaces.spaces.nasbench101 import NasBench101
@@ -240,7 +240,7 @@ def test_genotypes_matrices_and_architectures_say_the_same() -> None:
 def test_every_cell_is_answered_for_and_every_answer_is_a_cell(vertices: int, most_edges: int) -> None:
     space = NasBench101((3, 4, 4), channels=6, stacks=1, cells_per_stack=1, vertices=vertices, max_edges=most_edges)
     genotypes = [genotype for genotype, _ in space.enumerate()]
-    assert len(set(genotypes)) == len(genotypes) == space.count() == choices.count(space.build)
+    assert len(set(genotypes)) == len(genotypes) == space.count() == enumeration.count(space.build)
     expected = {cell_key(*cell) for size in range(2, vertices + 1) for cell in all_cells(size, most_edges)}
     assert {cell_key(*space.matrix_of(genotype)) for genotype in genotypes} == expected
     for size in range(2, vertices + 1):
