@@ -91,10 +91,14 @@ def _conv(conv: Conv, inputs: tuple[Shape, ...], output: Shape) -> tuple[Step, .
     channels, *lengths = inputs[0]
     padded = [length + before + after for length, (before, after) in zip(lengths, conv.padding, strict=True)]
     keeps = (0,) if conv.padding_mode in ("reflect", "replicate") else ()
-    return (
-        Step((0,), channels * prod(padded), saves=keeps),
-        Step((1,), prod(output), saves=(1,), params=params, casts=True),
-    )
+    size = channels * prod(padded)
+    steps = [Step((0,), size, saves=keeps)]
+    if conv.padding_mode == "circular" and padded != lengths:
+        # The borders are copied within the padded map: their gradient is a map of zeros, and its sum another.
+        steps.append(Step((1,), size, passes=True, view=True, scratch=2 * size))
+    conv_input = len(steps)
+    steps.append(Step((conv_input,), prod(output), saves=(conv_input,), params=params, casts=True))
+    return tuple(steps)
 
 
 def _linear(linear: Linear, inputs: tuple[Shape, ...], output: Shape) -> tuple[Step, ...]:

@@ -124,6 +124,8 @@ def _refuse_what_would_be_ignored(
         raise UserError(f"{len(targets)} targets: add --compare to see them side by side, or give one")
     if unfold and draw is None:
         raise UserError("--unfold is for drawings: add --draw FILE.svg, or leave it out")
+    if draw is not None and draw.suffix.lower() != ".svg":
+        raise UserError(f"--draw writes SVG: name the file {draw.with_suffix('.svg').name!r} instead of {draw.name!r}")
 
 
 def _graph_of(network: "Architecture | torch.nn.Module", target: str, option: str) -> "Architecture":

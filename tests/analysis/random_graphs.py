@@ -104,7 +104,21 @@ def _random_step(rng: random.Random, shapes: list[Shape], nesting: int) -> tuple
     shape = shapes[source]
     axes = len(shape) - 1
     kind = rng.choice(
-        ("conv", "conv", "conv", "pool", "adaptive", "join", "join", "gate", "upsample", "simple", "simple", "cell")
+        (
+            "conv",
+            "conv",
+            "conv",
+            "pool",
+            "adaptive",
+            "join",
+            "join",
+            "gate",
+            "excitation",
+            "upsample",
+            "simple",
+            "simple",
+            "cell",
+        )
     )
     if kind == "conv":
         return _random_conv(rng, shape), (source,)
@@ -131,6 +145,8 @@ def _random_step(rng: random.Random, shapes: list[Shape], nesting: int) -> tuple
         if gates[1] not in shapes and rng.random() < 0.5:
             return GlobalPool(rng.choice(("average", "max"))), (source,)
         return Multiply(), (source, *(rng.choice(fitting) for _ in range(rng.randint(1, 2))))
+    if kind == "excitation" and axes:
+        return _excitation(rng, shape), (source,)
     if kind == "join":
         fitting = [index for index, other in enumerate(shapes) if other[1:] == shape[1:]]
         joined = tuple(rng.choice(fitting) for _ in range(rng.randint(2, 3)))
@@ -152,6 +168,21 @@ def _random_step(rng: random.Random, shapes: list[Shape], nesting: int) -> tuple
         Dropout(0.3),
     )
     return rng.choice(simple), (source,)
+
+
+def _excitation(rng: random.Random, shape: Shape) -> Cell:
+    """Squeeze-and-excitation: each channel scaled by what two layers make of the averages of all."""
+    one = (1,) * (len(shape) - 1)
+    nodes = (
+        Node("x", Input()),
+        Node("pool", GlobalPool(), (0,)),
+        Node("squeeze", Conv(rng.randint(1, 3), one, bias=True), (1,)),
+        Node("activation", Activation(), (2,)),
+        Node("excite", Conv(shape[0], one, bias=True), (3,)),
+        Node("sigmoid", Activation("sigmoid"), (4,)),
+        Node("scale", Multiply(), rng.choice(((0, 5), (5, 0)))),
+    )
+    return Cell("squeeze_excitation", Graph(nodes, (("y", 6),)))
 
 
 def _random_conv(rng: random.Random, shape: Shape) -> Conv:

@@ -16,7 +16,7 @@ from analysis.training_steps import STEPS_RULES
 from search_spaces import Architecture, to_module, zoo
 from search_spaces.builder import GraphBuilder
 from search_spaces.errors import UserError
-from search_spaces.ops import LEAF_OPERATIONS, Activation, Input, Linear
+from search_spaces.ops import LEAF_OPERATIONS, PADDING_MODES, Activation, Conv, GlobalPool, Input, Linear
 
 QUICK = ("lenet5", "alexnet", "vgg16", "resnet18")
 TEN = (*QUICK, "resnet50", "densenet121", "googlenet", "inception_v3", "mobilenet_v2", "efficientnet_b0")
@@ -65,6 +65,21 @@ def test_random_graphs_of_all_operations(axes: int) -> None:
         # Equal but for few: torch copies what a layer norm has permuted, and a local response norm holds more in
         # backward; in graphs as small as these that shows.
         assert off_by(predicted, tracked_training_bytes(network, 4, "momentum")) < 0.15, seed
+
+
+@pytest.mark.parametrize("mode", PADDING_MODES)
+@pytest.mark.parametrize("padding", [((1, 1), (1, 1)), ((1, 0), (0, 0)), ((2, 2), (0, 1)), ((0, 0), (0, 0))])
+def test_padding_by_a_copy_takes_what_the_tracker_finds(mode: str, padding: tuple[tuple[int, int], ...]) -> None:
+    builder = GraphBuilder()
+    end = builder.chain(
+        builder.input(),
+        ("first", Conv(16, (1, 1))),
+        ("padded", Conv(3, (3, 3), padding=padding, padding_mode=mode)),
+        ("pool", GlobalPool()),
+    )
+    network = Architecture(builder.graph(end), ((16, 32, 32),))
+    predicted = training_memory(network, batch=4).peak_bytes
+    assert predicted == tracked_training_bytes(network, 4, "momentum")
 
 
 @pytest.mark.parametrize("name", ["lenet5", "resnet18"])

@@ -199,6 +199,7 @@ BAD_INPUT = {
     "two targets": (["lenet5", "alexnet"], 2, "--compare"),
     "layers of several": (["--compare", "lenet5", "alexnet", "--layers"], 2, "--layers"),
     "unfold without draw": (["lenet5", "--unfold"], 2, "--draw"),
+    "a drawing that is not an SVG": (["lenet5", "--draw", "a.png"], 2, "'a.svg'"),
     "a drawing in no directory": (["lenet5", "--draw", "absent/a.svg"], 2, "absent/a.svg"),
     "a model without input": (["./model.py:small"], 2, "--input"),
     "a model that does not fit its input": (["./model.py:small", "--input", "3x9x9"], 2, "linear"),
