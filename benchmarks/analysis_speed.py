@@ -17,12 +17,10 @@ tells where the time of a network goes, by clocks around the parts, which cost s
 """
 
 import argparse
-import datetime
 import functools
 import gc
 import json
 import os
-import platform
 import random
 import subprocess
 import sys
@@ -30,7 +28,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
-from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -38,6 +35,7 @@ from typing import Any
 import numpy
 import torch
 from fvcore.nn import FlopCountAnalysis
+from machine import machine, machine_line
 
 import analysis.totals
 from analysis import Report, analyze, analyze_batch
@@ -61,16 +59,6 @@ began = time.process_time()
 analysis.analyze(zoo.load("resnet152"))
 print(json.dumps([imported, milliseconds(began)]))
 """
-
-
-def cpu_model() -> str:
-    """The name of the processor, as the system tells it."""
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 def elaborate_and_analyse(count: int, rng: random.Random, *, keep: int) -> tuple[list[Report], float]:
@@ -286,12 +274,7 @@ def measure(networks: int, peer_networks: int, seed: int) -> dict[str, Any]:
             seconds[peer] += peer_seconds(peer, reports)
     analysis_rate = networks / seconds["analysis"]
     result = {
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "platform": platform.platform(),
-        "cpu": cpu_model(),
-        "cores": os.cpu_count(),
-        "load_average": round(os.getloadavg()[0], 2),
-        "python": platform.python_version(),
+        **machine(),
         "torch": torch.__version__,
         "networks": networks,
         "distinct_networks": distinct_networks(networks, seed),
@@ -326,8 +309,7 @@ def main() -> None:
     if arguments.json:
         print(json.dumps(result))
         return
-    print(f"{result['date']}, {result['cpu']}, {result['cores']} cores, load {result['load_average']}")
-    print(f"{result['platform']}, Python {result['python']}, torch {result['torch']}")
+    print(f"{machine_line()}, torch {result['torch']}")
     print(
         f"elaborated and analysed:  {result['networks_per_second']:>10,.1f} networks/s "
         f"({result['networks']} networks, {result['distinct_networks']} distinct)"

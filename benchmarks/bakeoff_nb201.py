@@ -16,14 +16,13 @@ each contest, `--json` one file with all figures. The seconds of a proposal are 
 """
 
 import argparse
-import datetime
 import json
-import os
-import platform
 import sys
 import time
 from pathlib import Path
 from typing import Any
+
+from machine import machine_line
 
 import nas
 from nas.bake_off.hold import BakeOffProgress
@@ -56,15 +55,6 @@ CONTESTS: dict[str, dict[str, Any]] = {
         "stopping": "asha",
     },
 }
-
-
-def cpu_model() -> str:
-    """The name of the processor, as the system tells it."""
-    cpuinfo = Path("/proc/cpuinfo")
-    if not cpuinfo.exists():
-        return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in cpuinfo.open() if line.startswith("model name")]
-    return names[0] if names else platform.machine()
 
 
 def all_controllers() -> list[str]:
@@ -114,10 +104,7 @@ def main() -> None:
     if unknown:
         parser.error(f"unknown contest {unknown[0]!r}; choose from {', '.join(CONTESTS)}")
     controllers = arguments.controllers or ",".join(all_controllers())
-    where = (
-        f"{datetime.datetime.now(datetime.UTC).date()}, {cpu_model()}, {os.cpu_count()} cores, "
-        f"Python {platform.python_version()}"
-    )
+    where = machine_line()
     print(where)
     documents = {}
     for name in names:

@@ -11,29 +11,20 @@ widths with one cell a stack. There are fewer, for a key also merges weightless 
 """
 
 import argparse
-import datetime
 import json
-import os
-import platform
 import time
 from collections.abc import Iterator
 from functools import reduce
 from itertools import product
 from operator import or_
-from pathlib import Path
+
+from machine import machine_line
 
 from search_spaces.spaces.nasbench101 import NasBench101
 from search_spaces.spaces.nasbench101_cell import OPERATIONS, MatrixCell, key_of, module_hash, representative
 
 MOST_EDGES = 9
 PUBLISHED = 423_624
-
-
-def cpu_model() -> str:
-    """The name of the processor, as the system tells it."""
-    cpuinfo = Path("/proc/cpuinfo")
-    names = [line.partition(":")[2].strip() for line in cpuinfo.open() if line.startswith("model name")]
-    return names[0] if names else platform.machine()
 
 
 def matrices(vertices: int) -> Iterator[tuple[int, ...]]:
@@ -75,11 +66,11 @@ def main() -> None:
     parser.add_argument("--keys", type=int, default=6, choices=range(1, 8))
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    where = f"{datetime.datetime.now(datetime.UTC).date()}, {cpu_model()}, {os.cpu_count()} cores"
+    where = machine_line()
     rows: dict[int, dict[str, int | float]] = {}
     keys: set[str] = set()
     if not arguments.json:
-        print(f"{where}, one used, Python {platform.python_version()}")
+        print(f"{where}; one core used")
         print("vertices  matrices      cells    classes      names       keys   seconds")
     for vertices in range(2, arguments.vertices + 1):
         row = rows[vertices] = counted(vertices, keys if vertices <= arguments.keys else None)

@@ -2,13 +2,12 @@
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import subprocess
 import sys
 import time
-from datetime import date
+
+from machine import machine, machine_line
 
 COMMANDS = {
     "nas --help": [sys.executable, "-c", "from nas.cli import main; main(['--help'])"],
@@ -38,9 +37,9 @@ def main() -> None:
         name: {"least_seconds": min(times), "median_seconds": statistics.median(times)} for name, times in found.items()
     }
     if arguments.json:
-        print(json.dumps({"date": str(date.today()), "cores": os.cpu_count(), "machine": platform.machine(), **rows}))
+        print(json.dumps({**machine(), **rows}))
         return
-    print(f"{date.today()}, {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
+    print(machine_line())
     for name, row in rows.items():
         print(f"{name:16} least {row['least_seconds']:.3f} s, median {row['median_seconds']:.3f} s")
 

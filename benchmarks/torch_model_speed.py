@@ -14,17 +14,15 @@ Both take turns; seconds are those of the processor, with one thread, the median
 
 import argparse
 import copy
-import datetime
 import gc
 import json
-import os
-import platform
 import time
 from collections.abc import Callable
 from statistics import median
 from typing import Any
 
 import torch
+from machine import machine, machine_line
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -93,17 +91,10 @@ def main() -> None:
     gc.collect()
     gc.freeze()
     results: dict[str, Any] = {name: measure(name, arguments.rounds) for name in MODELS}
-    machine = {
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "platform": platform.platform(),
-        "cores": os.cpu_count(),
-        "load_average": round(os.getloadavg()[0], 2),
-        "torch": torch.__version__,
-    }
     if arguments.json:
-        print(json.dumps({**machine, "models": results}))
+        print(json.dumps({**machine(), "torch": torch.__version__, "models": results}))
         return
-    print(", ".join(f"{key} {value}" for key, value in machine.items()))
+    print(f"{machine_line()}, torch {torch.__version__}")
     for name, times in results.items():
         print(
             f"{name:<31} first {times['first_ms']:>7} ms ({times['first_ratio']} of FlopCounterMode's "
