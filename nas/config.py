@@ -26,6 +26,8 @@ class RunConfig(BaseModel):
     data: str = "digits"
     controller: str = "reinforce"
     controller_settings: dict[str, Any] = Field(default_factory=dict)
+    warm_start: str | None = None
+    """Which architectures come first, as `PROXY`, `PROXY:COUNT` or `PROXY:COUNT:DRAWN`."""
     trials: int | None = Field(default=None, ge=1, le=10**9)
     """30 unless told; without bound where there is a time budget or the controller ends by itself."""
     time_budget: float | None = Field(default=None, gt=0, allow_inf_nan=False)

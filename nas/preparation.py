@@ -4,6 +4,7 @@ import json
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,10 @@ from analysis import FIGURES, analyze
 from nas.config import RunConfig
 from nas.controllers import registry
 from nas.controllers.controller import Controller
+from nas.controllers.warm_started import WarmStarted
 from nas.early_stopping import NEVER, StoppingRule, make_rule
 from nas.objectives import Constraint, Objective, parse_constraint, parse_objective
+from nas.warm_start import Proxy, find_starts, parse_warm_start
 from search_spaces.choices import RandomChooser
 from search_spaces.errors import UserError, unknown_name
 from search_spaces.space import SearchSpace
@@ -75,7 +78,7 @@ def prepare(config: RunConfig) -> Prepared:
         twice = next(name for name in names if names.count(name) > 1)
         raise UserError(f"objectives: {twice} is named twice; give it once")
     constraints = tuple(parse_constraint(text, FIGURES) for text in config.constraints)
-    controller = _make_controller(config, space, objectives)
+    controller = warm_started(_make_controller(config, space, objectives), config, constraints)
     unlimited = config.time_budget is not None or controller.ends_by_itself
     budget = config.trials or (MOST_TRIALS if unlimited else DEFAULT_TRIALS)
     config = config.model_copy(update={"trials": budget})
@@ -174,6 +177,24 @@ def _make_controller(config: RunConfig, space: SearchSpace, objectives: tuple[Ob
             f"controller_settings: {config.controller!r} cannot work with {given}: {reason}; change or leave out"
         ) from error
     return controller
+
+
+def warm_started(controller: Controller, config: RunConfig, constraints: tuple[Constraint, ...]) -> Controller:
+    """The controller as it begins where the run has a warm start, else as it is; nothing is drawn or scored yet.
+
+    Raises:
+        UserError: there is no such proxy, it cannot score what the space makes, or the controller needs none.
+    """
+    if config.warm_start is None:
+        return controller
+    wanted = parse_warm_start(config.warm_start)
+    if controller.ends_by_itself:
+        raise UserError(f"warm_start: the controller {config.controller!r} tries all there are; leave it out")
+    space = controller.space
+    data = config.data if workers.registry.takes_data(config.evaluator) else None
+    proxy = Proxy(wanted.proxy, space, data=data, seed=config.training_seed)
+    find = partial(find_starts, wanted, proxy, space, constraints, seed=config.seed)
+    return WarmStarted(controller, find, count=wanted.count)
 
 
 def _check_feasible(prepared: Prepared) -> None:

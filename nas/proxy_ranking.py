@@ -4,7 +4,7 @@ import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from math import ceil, inf, isfinite
+from math import ceil, isfinite
 from typing import Any
 
 import search_spaces
@@ -14,8 +14,7 @@ from search_spaces.errors import UserError
 from search_spaces.space import SearchSpace
 from workers.data import describe
 from workers.tabular import load_table
-from workers.task import Diverged, EvaluationTask
-from workers.zero_cost.evaluator import ZeroCostEvaluator
+from workers.zero_cost.evaluator import ZeroCostEvaluator, proxy_score
 from workers.zero_cost.table import BASELINES, PROXIES
 
 TOP = 0.1
@@ -113,7 +112,7 @@ def rank_proxies(
     for done, (architecture, _) in enumerate(chosen, start=1):
         for name in names:
             began = time.process_time()
-            scores[name].append(_score(evaluators[name], architecture, seed))
+            scores[name].append(proxy_score(evaluators[name], architecture, seed=seed))
             seconds[name] += time.process_time() - began
         listener(done, len(chosen))
     values = [value for _, value in chosen]
@@ -176,16 +175,3 @@ def _draw(
         if isfinite(values[row]):
             misses, found = 0, found + 1
             yield elaboration.architecture.simplified(), values[row]
-
-
-def _score(evaluator: ZeroCostEvaluator, architecture: Architecture, seed: int) -> float:
-    """The one score that an evaluator gives, -inf where it has none."""
-    steps = evaluator.evaluate(EvaluationTask(0, architecture, epochs=1, seed=seed))
-    try:
-        next(steps)
-    except StopIteration as end:
-        (score,) = end.value.values.values()
-        return float(score)
-    except Diverged:
-        return -inf
-    raise AssertionError("proxies have no measurements on the way")

@@ -13,7 +13,7 @@ from nas.bake_off.simulation import Rules, Run, Simulation
 from nas.config import RunConfig, make_config
 from nas.controllers import registry
 from nas.objectives import Direction, Objective
-from nas.preparation import Prepared, prepare
+from nas.preparation import Prepared, prepare, warm_started
 from search_spaces.errors import UserError
 from workers.tabular import COST, split_names
 
@@ -22,6 +22,8 @@ MARKS = (50, 100, 150, 200, 300)
 CURVE_POINTS = 40
 """About how many points a curve has. Incumbents may cost a controller time, so they are not asked for everywhere."""
 LEAST_SEEDS = 2
+WARM_START = "warm_start"
+"""The key of a run that stands among a contestant's settings, so that warm and cold starts can compete."""
 _SHORTHANDS = ("table", "signal", "cost", "columns")
 """Settings of the evaluator that may be given beside the keys of a run file, as on the command line."""
 _EACH_ITS_OWN = ("name", "controller", "controller_settings", "trials", "seed", "executor", "workers", "db")
@@ -148,10 +150,11 @@ class Searches:
 
     def simulation(self, index: int, seed: int) -> Simulation:
         """The search of a contestant with a seed, before its first trial."""
-        contestant = self._contest.contestants[index]
+        config = self._contest.config(self._contest.contestants[index]).model_copy(update={"seed": seed})
         controller = registry.load(
-            contestant.controller, self._space, self._rules.objectives, seed=seed, **contestant.settings
+            config.controller, self._space, self._rules.objectives, seed=seed, **config.controller_settings
         )
+        controller = warm_started(controller, config, self._rules.constraints)
         return Simulation(self._arena, self._rules, controller, seed=seed)
 
     def run(self, index: int, seed: int) -> Run:
@@ -172,7 +175,9 @@ def _check_seeds(seeds: int) -> None:
 
 
 def _config(run: dict[str, Any], contestant: Contestant) -> RunConfig:
-    keys = {"controller": contestant.controller, "controller_settings": contestant.settings}
+    settings = dict(contestant.settings)
+    warm_start = settings.pop(WARM_START, run.get(WARM_START))
+    keys = {"controller": contestant.controller, "controller_settings": settings, WARM_START: warm_start}
     return make_config({**run, **keys})
 
 

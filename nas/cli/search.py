@@ -51,6 +51,12 @@ def search(
     controller_settings: Annotated[
         list[str] | None, typer.Option("--controller-set", metavar="NAME=VALUE", help="A setting of the controller.")
     ] = None,
+    warm_start: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PROXY[:COUNT[:DRAWN]]", help="Begin with the best by a zero-cost proxy (10 of 100 drawn): naswot."
+        ),
+    ] = None,
     trials: Annotated[int | None, typer.Option(help="How many architectures to try (30).")] = None,
     time_budget: Annotated[
         float | None,
@@ -103,6 +109,7 @@ def search(
         "time_budget": time_budget,
         "stopping": stopping,
         "controller": controller,
+        "warm_start": warm_start,
         "trials": trials,
         "epochs": epochs,
         "seed": seed,

@@ -57,6 +57,14 @@ class Controller(ABC):
             Exhausted: there is nothing left to propose, now or later.
         """
 
+    def adopt(self, elaboration: Elaboration, number: int, *, rng: random.Random) -> Proposal:
+        """The `number`-th proposal, where somebody else chose the architecture (`nas.warm_start`).
+
+        Like `propose` it changes nothing. A controller that reads a trial's information when it observes it says here
+        what that is for an architecture which it did not choose.
+        """
+        return Proposal(elaboration)
+
     @abstractmethod
     def observe(self, trial: Trial) -> None:
         """Takes in what became of a proposal."""

@@ -87,6 +87,10 @@ class LocalSearch(Controller):
         chooser = RandomChooser(rng=rng)
         return self._known.first_unknown(lambda: Proposal(self.space.elaborate(chooser), information=information))
 
+    def adopt(self, elaboration: Elaboration, number: int, *, rng: random.Random) -> Proposal:
+        # All that are adopted are one descent, which goes on from the best of them.
+        return Proposal(elaboration, information={"descent": 0, "order": rng.getrandbits(32)})
+
     def observe(self, trial: Trial) -> None:
         self._observed += 1
         self._arrived.add(trial.proposal)

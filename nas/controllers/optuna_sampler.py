@@ -53,7 +53,7 @@ from nas.controllers.optuna_parameters import AskingChooser, has_places, paramet
 from nas.objectives import Direction, Objective
 from search_spaces.choices import Decision, Domain, RandomChooser
 from search_spaces.errors import UserError, unknown_name
-from search_spaces.space import SearchSpace
+from search_spaces.space import Elaboration, SearchSpace
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +142,12 @@ class OptunaSampler(Controller):
             return Proposal(elaboration, information=notes)
 
         return self._known.first_unknown(changed)
+
+    def adopt(self, elaboration: Elaboration, number: int, *, rng: random.Random) -> Proposal:
+        # A sampler of generations counts only what it has noted one on, which it does when it is asked.
+        asked = self._ask(self._make_sampler(number, rng.getrandbits(32)))
+        _ = asked.relative_params
+        return Proposal(elaboration, information={"notes": _notes(asked)})
 
     def observe(self, trial: Trial) -> None:
         self._known.add(trial)
