@@ -14,6 +14,7 @@ from nas.objectives import Objective, parse_objective
 from nas.pareto import gains_of, pareto_front
 from search_spaces.architecture import Architecture
 from search_spaces.errors import NotFound
+from workers.tabular import split_names
 
 if TYPE_CHECKING:
     import pandas
@@ -61,6 +62,12 @@ class SearchResult:
         return tuple(
             parse_objective(text, (text.partition(":")[0],)) for text in RunConfig.from_json(self.search.run).objectives
         )
+
+    @cached_property
+    def reported(self) -> tuple[str, ...]:
+        """The values that were recorded and that no controller saw, as `--report` named them."""
+        named = RunConfig.from_json(self.search.run).evaluator_settings.get("report", "")
+        return tuple(name for name in split_names(str(named)) if name in self._value_names)
 
     @property
     def complete(self) -> list[Trial]:
@@ -121,6 +128,7 @@ class SearchResult:
             "seed": self.search.seed,
             "budget": self.search.budget,
             "objectives": [str(objective) for objective in self.objectives],
+            "reported": list(self.reported),
             "rejected": self.rejected_count,
             "trials": [self._row(trial) for trial in (self.trials if trials is None else trials)],
         }

@@ -76,8 +76,10 @@ def results(
 
 
 def trial_table(title: str, trials: "list[Trial]", result: "SearchResult", more: "Sequence[str]" = ()) -> "Group":
-    """Trials with their objectives, parameters, MACs and the values named in `more`; reasons where there are any."""
-    names = list(dict.fromkeys([*(objective.name for objective in result.objectives), "params", "macs", *more]))
+    """Trials with objectives, what was only reported, parameters, MACs and what `more` names; reasons where there are any."""
+    objectives = [objective.name for objective in result.objectives]
+    names = list(dict.fromkeys([*objectives, *result.reported, "params", "macs", *more]))
+    headings = [f"{name} (reported)" if name in result.reported else name for name in names]
     reasons = any(trial.reason for trial in trials)
     rows = [
         (
@@ -92,5 +94,5 @@ def trial_table(title: str, trials: "list[Trial]", result: "SearchResult", more:
         )
         for trial in trials
     ]
-    columns = ("number", "state", "key", *names, "parent", "attempts", "seconds", *(["reason"] if reasons else []))
+    columns = ("number", "state", "key", *headings, "parent", "attempts", "seconds", *(["reason"] if reasons else []))
     return make_table(title, columns, rows)

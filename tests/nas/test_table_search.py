@@ -15,6 +15,7 @@ from db.trial import TrialState
 from nas.controllers.random_search import RandomSearch
 from nas.progress import Progress
 from nas.result import SearchResult
+from tests.nas.command_line import Run
 
 SETTINGS = {"operations": ["skip_connect", "nor_conv_3x3"]}
 
@@ -79,6 +80,25 @@ def test_a_controller_never_sees_what_is_only_reported(
     nas.search(**settings(table, trials=5, db=str(tmp_path / "n.db")))
     assert {"signal", "late"} <= shown
     assert "test" not in shown
+
+
+def test_what_is_only_reported_is_shown_as_such(table: str, run: Run) -> None:
+    result = nas.search(**settings(table, trials=3, name="s", db="nas.db"))
+    document = run("results", "s", "--json").document
+    assert document["reported"] == ["test"]
+    assert [trial["test"] for trial in document["trials"]] == [trial.values["test"] for trial in result.trials]
+    for command in (("results", "s"), ("results", "s", "--sort", "test")):
+        ran = run(*command)
+        head = next(line for line in ran.out.splitlines() if "number" in line)
+        assert head.count("test") == 1 and "test (reported)" in head
+        assert "signal (reported)" not in head
+    assert f"{result.trials[0].values['test']:.4f}" in ran.out
+    nas.search(**settings(table, trials=3, name="silent", db="nas.db", evaluator_settings=SILENT | {"table": table}))
+    assert run("results", "silent", "--json").document["reported"] == []
+    assert "reported" not in run("results", "silent").out
+
+
+SILENT = {"signal": "early,late"}
 
 
 def essence(result: SearchResult) -> list[tuple[Any, ...]]:
