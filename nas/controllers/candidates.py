@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from analysis import analyze
 from nas.controllers.graph_features import GROUPS, graph_features
 from nas.controllers.known import keys_of
-from search_spaces.choices import Decision, Genotype, Integer, RandomChooser, ReplayChooser, Subset, Value
+from search_spaces.choices import Decision, Genotype, Integer, RandomChooser, ReplayChooser, Subset, Value, mutate
+from search_spaces.errors import UserError
 from search_spaces.space import SearchSpace
 
 Floats = NDArray[numpy.float64]
@@ -58,12 +59,30 @@ class Candidates:
         """What is known of a genotype."""
         self.neighbours = lru_cache(_REMEMBERED_NEIGHBOURHOODS)(self._neighbours)
         """The genotypes with one decision changed; see `_neighbours`."""
+        self._decisions = lru_cache(_REMEMBERED_CANDIDATES)(self._find_decisions)
 
     def key(self, genotype: Genotype) -> str:
         """The canonical key of the architecture: equal for isomorphic ones alone."""
         if genotype not in self._keys:
             self._keys[genotype] = self._space.replay(genotype).architecture.simplified().key
         return self._keys[genotype]
+
+    def mutate(self, genotype: Genotype, *, rng: random.Random) -> Genotype:
+        """The genotype that `SearchSpace.mutate` makes, without its architecture: there is time for hundreds."""
+        decisions = self._decisions(genotype)
+        if decisions is None:
+            return self._space.mutate(genotype, rng=rng)[1].genotype
+        _, changed = mutate(decisions, rng=rng)
+        # Where it answers just what is asked, nothing is left to be answered at random.
+        return changed if self._decisions(changed) is not None else self._space.complete(changed, rng=rng).genotype
+
+    def _find_decisions(self, genotype: Genotype) -> tuple[Decision, ...] | None:
+        """None where the genotype does not answer just the questions that are asked, in their order."""
+        try:
+            elaboration = self._space.replay(genotype)
+        except UserError:
+            return None
+        return elaboration.decisions if elaboration.genotype == genotype else None
 
     def _candidate(self, genotype: Genotype) -> Candidate:
         architecture = self._space.replay(genotype).architecture

@@ -31,6 +31,8 @@ class Feasibility:
 
     def ruled_out(self, figures: Iterable[tuple[str, float]]) -> bool:
         """Whether an architecture of these figures must break a constraint, too."""
+        if not self._rejected:
+            return False
         candidate = dict(figures)
         return any(self._at_least_as_far(candidate, other) for other in self._rejected)
 

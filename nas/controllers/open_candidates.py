@@ -47,6 +47,10 @@ class OpenCandidates:
         """The genotypes with one decision changed, open or not."""
         return self._candidates.neighbours(genotype)
 
+    def mutate(self, genotype: Genotype, *, rng: random.Random) -> Genotype:
+        """The genotype with one decision changed at random, open or not."""
+        return self._candidates.mutate(genotype, rng=rng)
+
     def random(self, *, rng: random.Random) -> Elaboration:
         """A random architecture, an open one if some draws find one."""
         for _ in range(_RANDOM_TRIES):

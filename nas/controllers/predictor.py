@@ -112,7 +112,7 @@ class PredictorGuidedEvolution(Controller):
             genotype: Genotype = rng.choice(best).genotype
             again = True
             while again:
-                genotype = self.space.mutate(genotype, rng=rng)[1].genotype
+                genotype = self._candidates.mutate(genotype, rng=rng)
                 again = rng.random() < 0.5
             mutant = self._candidates.candidate(genotype)
             if mutant.likeness not in found and mutant in self._candidates:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy
 from numpy.typing import NDArray
+from scipy.linalg import cho_factor, cho_solve
 
 Array = NDArray[numpy.float64]
 
@@ -23,8 +24,8 @@ Array = NDArray[numpy.float64]
 class RidgeEnsemble:
     """Ridge regressions fitted to bootstrap samples; made by `fit_ridges`."""
 
-    _column_means: Array
     _scales: Array
+    _column_means: Array
     _coefficients: Array
     _intercepts: Array
 
@@ -33,11 +34,10 @@ class RidgeEnsemble:
 
         `distances` has the shape (groups, inputs, observations).
         """
+        centred = numpy.tensordot(self._scales, distances, axes=1) - self._column_means
         # The part of the double centring that is constant for an input is taken over the observations, too.
-        centred = distances - self._column_means[:, None]
-        centred -= centred.mean(axis=2, keepdims=True)
-        products = numpy.tensordot(self._scales, -0.5 * centred, axes=1)
-        members = products @ self._coefficients + self._intercepts
+        centred -= centred.mean(axis=1, keepdims=True)
+        members = centred @ (-0.5 * self._coefficients) + self._intercepts
         return members.mean(axis=1), members.std(axis=1)
 
 
@@ -49,20 +49,23 @@ def fit_ridges(
     `penalty` is the variance of the noise over that of the signal.
     """
     count = len(values)
-    column_means = distances.mean(axis=1)
-    centred = distances - column_means[:, None]
-    centred -= centred.mean(axis=2, keepdims=True)
-    inner = -0.5 * centred
-    variances = numpy.trace(inner, axis1=1, axis2=2) / count
+    # A group's total variance is half its mean squared distance.
+    variances = 0.5 * distances.mean(axis=(1, 2))
     scales = numpy.where(variances > 0.0, 1.0 / numpy.maximum(variances, 1e-12), 0.0)
     scales /= max(numpy.count_nonzero(scales), 1)
-    products = numpy.tensordot(scales, inner, axes=1)
+    products = numpy.tensordot(scales, distances, axes=1)
+    column_means = products.mean(axis=0)
+    products -= column_means
+    products -= products.mean(axis=1, keepdims=True)
+    products *= -0.5
     coefficients = numpy.zeros((count, members))
     intercepts = numpy.zeros(members)
     for member in range(members):
         times = numpy.bincount(rng.integers(count, size=count), minlength=count)
         drawn = numpy.flatnonzero(times)
         intercepts[member] = numpy.average(values[drawn], weights=times[drawn])
-        whole = products[numpy.ix_(drawn, drawn)] + numpy.diag(penalty / times[drawn])
-        coefficients[drawn, member] = numpy.linalg.solve(whole, values[drawn] - intercepts[member])
-    return RidgeEnsemble(column_means, scales, coefficients, intercepts)
+        whole = products[numpy.ix_(drawn, drawn)]
+        whole.flat[:: len(drawn) + 1] += penalty / times[drawn]
+        factor = cho_factor(whole, lower=True, overwrite_a=True, check_finite=False)
+        coefficients[drawn, member] = cho_solve(factor, values[drawn] - intercepts[member], check_finite=False)
+    return RidgeEnsemble(scales, column_means, coefficients, intercepts)

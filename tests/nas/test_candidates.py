@@ -3,6 +3,7 @@
 import random
 
 import numpy
+import pytest
 
 import search_spaces
 from nas.controllers.candidates import Candidate, Distances, candidates_of
@@ -42,6 +43,17 @@ def test_neighbours_differ_in_one_decision_and_what_follows_from_it() -> None:
             changed = [name for name in before if name in after and before[name] != after[name]]
             assert len(changed) == 1
     assert others == candidates_of(space)._neighbours(candidate.genotype), "always the same ones"
+
+
+@pytest.mark.parametrize("space", [ToySpace(), search_spaces.load("nasbench201")], ids=["conditional", "cell"])
+def test_a_mutant_is_that_of_the_space(space: search_spaces.SearchSpace) -> None:
+    ours, theirs = random.Random(1), random.Random(1)
+    genotype = drawn(space, 1)[0].genotype
+    for _ in range(100):
+        mutant = candidates_of(space).mutate(genotype, rng=ours)
+        assert mutant == space.mutate(genotype, rng=theirs)[1].genotype
+        assert ours.getstate() == theirs.getstate()
+        genotype = mutant
 
 
 def test_the_neighbourhood_of_a_cell_is_whole() -> None:
