@@ -38,6 +38,10 @@ class SearchState(StrEnum):
     COMPLETE = "complete"
 
 
+UNBOUNDED = 10**9
+"""The budget of a search that ends for another reason: its time is up, or its controller has nothing left to propose."""
+
+
 @dataclass(frozen=True, slots=True)
 class Search:
     """One search: its name, how it was started (`run`, the resolved run file as JSON text), and who drives it now."""
@@ -49,7 +53,7 @@ class Search:
     data: str
     seed: int
     budget: int
-    """The number of trials that the search may evaluate."""
+    """The number of trials that the search may evaluate; `UNBOUNDED` where their number is no bound."""
     state: SearchState = SearchState.RUNNING
     created_at: float = 0.0
     """Seconds since 1970, UTC."""
@@ -57,6 +61,11 @@ class Search:
     driver_pid: int | None = None
     driver_started_at: float | None = None
     """When that process was created, seconds since 1970: a pid alone may have been given to another process since."""
+
+    @property
+    def trial_limit(self) -> int | None:
+        """The budget as people read it: None where the number of trials is no bound."""
+        return None if self.budget >= UNBOUNDED else self.budget
 
 
 def check_search_name(name: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from db.trial import check_search_name
+from db.trial import UNBOUNDED, check_search_name
 from search_spaces.errors import Conflict, NotFound, UserError, unknown_name
 
 
@@ -28,7 +28,7 @@ class RunConfig(BaseModel):
     controller_settings: dict[str, Any] = Field(default_factory=dict)
     warm_start: str | None = None
     """Which architectures come first, as `PROXY`, `PROXY:COUNT` or `PROXY:COUNT:DRAWN`."""
-    trials: int | None = Field(default=None, ge=1, le=10**9)
+    trials: int | None = Field(default=None, ge=1, le=UNBOUNDED)
     """30 unless told; without bound where there is a time budget or the controller ends by itself."""
     time_budget: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """Seconds of evaluation, added up over all trials, after which no more are begun."""

@@ -12,6 +12,7 @@ from typing import Any
 import search_spaces
 import workers.registry
 from analysis import FIGURES, analyze
+from db.trial import UNBOUNDED
 from nas.config import RunConfig
 from nas.controllers import registry
 from nas.controllers.controller import Controller
@@ -27,7 +28,6 @@ from workers.task import Evaluator
 
 DEFAULT_TRIALS = 30
 DEFAULT_EPOCHS = 20
-MOST_TRIALS = 10**9
 FEASIBILITY_SAMPLES = 500
 """How many random architectures may break the constraints before they count as impossible."""
 
@@ -80,7 +80,7 @@ def prepare(config: RunConfig) -> Prepared:
     constraints = tuple(parse_constraint(text, FIGURES) for text in config.constraints)
     controller = warm_started(_make_controller(config, space, objectives), config, constraints)
     unlimited = config.time_budget is not None or controller.ends_by_itself
-    budget = config.trials or (MOST_TRIALS if unlimited else DEFAULT_TRIALS)
+    budget = config.trials or (UNBOUNDED if unlimited else DEFAULT_TRIALS)
     config = config.model_copy(update={"trials": budget})
     stopping = _make_stopping(config, evaluator, objectives, epochs)
     prepared = Prepared(config, space, evaluator, objectives, constraints, controller, stopping, budget, epochs)

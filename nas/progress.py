@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from db.trial import Trial
+from db.trial import UNBOUNDED, Trial
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,19 +33,24 @@ class Progress:
     """After how many of them no more trials are begun; None where only trials count."""
 
     @property
+    def is_bounded(self) -> bool:
+        """Whether the number of trials is a bound."""
+        return self.budget < UNBOUNDED
+
+    @property
     def trials_per_second(self) -> float:
         """Finished trials a second since this session began."""
         return (self.finished - self.finished_before) / self.elapsed_seconds if self.elapsed_seconds > 0 else 0.0
 
     @property
     def seconds_left(self) -> float | None:
-        """The expected time to the end; None before the first trial of this session has finished."""
+        """The expected time to the end; None before the first trial of this session has finished, and with no bound."""
         rate = self.trials_per_second
         if rate <= 0:
             return None
         left = (self.budget - self.finished) / rate
         if self.time_budget_seconds is None:
-            return left
+            return left if self.is_bounded else None
         share = min(1.0, self.spent_seconds / self.time_budget_seconds)
         return min(left, self.elapsed_seconds * (1 - share) / share) if share > 0 else left
 

@@ -126,7 +126,7 @@ class SearchResult:
             "data": self.search.data,
             "controller": self.search.controller,
             "seed": self.search.seed,
-            "budget": self.search.budget,
+            "budget": self.search.trial_limit,
             "objectives": [str(objective) for objective in self.objectives],
             "reported": list(self.reported),
             "rejected": self.rejected_count,

@@ -57,7 +57,7 @@ class ProgressDisplay:
 
 def progress_text(progress: Progress) -> str:
     """The progress as one line."""
-    budget = "" if progress.time_budget_seconds is not None else f"/{progress.budget}"
+    budget = f"/{progress.budget}" if progress.is_bounded and progress.time_budget_seconds is None else ""
     parts = [f"{progress.name}: {progress.finished}{budget} trials", f"{progress.running} running"]
     if progress.time_budget_seconds is not None:
         parts.append(f"{progress.spent_seconds:,.0f}/{progress.time_budget_seconds:,.0f} s of evaluation")
@@ -89,6 +89,11 @@ def best_text(progress: Progress) -> str:
 
 def _panel(progress: Progress) -> Table:
     grid = Table.grid(padding=(0, 1))
-    grid.add_row(ProgressBar(total=progress.budget, completed=progress.finished, width=40))
+    if progress.is_bounded:
+        bar = ProgressBar(total=progress.budget, completed=progress.finished, width=40)
+    else:
+        # Without a bound at all the bar only moves.
+        bar = ProgressBar(total=progress.time_budget_seconds, completed=progress.spent_seconds, width=40)
+    grid.add_row(bar)
     grid.add_row(progress_text(progress))
     return grid

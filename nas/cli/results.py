@@ -30,7 +30,7 @@ def list_searches(db: DatabaseOption = DEFAULT_DATABASE, as_json: JsonFlag = Fal
             "data": summary.search.data,
             "controller": summary.search.controller,
             "finished": sum(count for state, count in summary.counts.items() if state.is_finished),
-            "budget": summary.search.budget,
+            "budget": summary.search.trial_limit,
         }
         for summary in summaries
     ]

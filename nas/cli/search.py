@@ -187,16 +187,20 @@ def _show_plan(prepared: "Prepared", *, as_json: bool) -> None:
     import random
 
     from analysis import analyze
+    from db.trial import UNBOUNDED
     from nas.cli.report_tables import figure_rows
 
     rng = random.Random(prepared.config.seed)
     samples = [prepared.space.sample(rng=rng).simplified() for _ in range(DRY_RUN_SAMPLES)]
     reports = [analyze(architecture) for architecture in samples]
     size = prepared.space.count()
+    run = prepared.config.model_dump(mode="json")
+    if run["trials"] == UNBOUNDED:
+        run["trials"] = None
     if as_json:
         document = {
             "schema": 1,
-            "run": prepared.config.model_dump(mode="json"),
+            "run": run,
             "space_size": size,
             "samples": [
                 {"key": architecture.key, **report.to_dict()}
@@ -206,8 +210,7 @@ def _show_plan(prepared: "Prepared", *, as_json: bool) -> None:
         write_json(document)
         return
     console = stdout()
-    run = [(key, _plain(value)) for key, value in prepared.config.model_dump(mode="json").items()]
-    console.print(make_table("Run", ("key", "value"), run))
+    console.print(make_table("Run", ("key", "value"), [(key, _plain(value)) for key, value in run.items()]))
     console.print(f"\nThe space {prepared.config.space} has {size:,} genotypes.\n", markup=False, soft_wrap=True)
     for architecture, report in zip(samples, reports, strict=True):
         console.print(make_table(f"Sample {architecture.key[:12]}", ("figure", "value"), figure_rows(report)))

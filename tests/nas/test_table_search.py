@@ -12,6 +12,7 @@ import nas
 import search_spaces
 from db.store import Store
 from db.trial import TrialState
+from nas.cli.progress import progress_text
 from nas.controllers.random_search import RandomSearch
 from nas.progress import Progress
 from nas.result import SearchResult
@@ -70,6 +71,23 @@ def test_no_more_trials_are_begun_when_the_time_is_spent(table: str, tmp_path: P
     assert [trial.seconds for trial in paid] == [30.0] * 4
     assert result.trials[-1] is paid[-1]
     assert told[-1].spent_seconds == 120.0
+
+
+def test_a_budget_that_is_none_is_shown_as_none(table: str, run: Run) -> None:
+    told: list[Progress] = []
+    nas.search(**settings(table, time_budget=100.0, name="timed", db="nas.db"))
+    nas.search(**settings(table, controller="enumerate", name="whole", db="nas.db"), listener=told.append)
+    nas.search(**settings(table, trials=3, name="bounded", db="nas.db"))
+    rows = {row["name"]: row["budget"] for row in run("list", "--json").document["searches"]}
+    assert rows == {"timed": None, "whole": None, "bounded": 3}
+    assert [run("results", name, "--json").document["budget"] for name in rows] == list(rows.values())
+    listed = run("list").out
+    assert "1,000,000,000" not in listed and listed.count("–") == 2
+    assert "/1000000000" not in progress_text(told[5])
+    assert told[5].seconds_left is None
+    assert "took" in progress_text(told[-1])
+    flags = ["--space", "digits201", "--evaluator", "tabular", "--table", "digits201", "--signal", "val_accuracy_e6_s0"]
+    assert run("search", *flags, "--time-budget", "9", "--dry-run", "--json").document["run"]["trials"] is None
 
 
 def test_a_controller_never_sees_what_is_only_reported(
