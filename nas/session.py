@@ -333,7 +333,8 @@ class Session:
             trial,
             state=source.state,
             reason=source.reason,
-            values={**source.values, **trial.values},
+            # As in a fresh trial, what was evaluated hides a figure of the same name.
+            values={**trial.values, **source.values},
             seconds=0.0,
             finished_at=time.time(),
             reused_from=(search, source.number),

@@ -12,6 +12,7 @@ import nas
 import search_spaces
 from db.store import Store
 from db.trial import TrialState
+from nas.bake_off.contest import Searches, make_contest
 from nas.cli.progress import progress_text
 from nas.controllers.random_search import RandomSearch
 from nas.progress import Progress
@@ -98,6 +99,22 @@ def test_a_controller_never_sees_what_is_only_reported(
     nas.search(**settings(table, trials=5, db=str(tmp_path / "n.db")))
     assert {"signal", "late"} <= shown
     assert "test" not in shown
+
+
+def test_a_column_hides_a_figure_of_the_same_name(table: str, tmp_path: Path) -> None:
+    frame = pandas.read_parquet(table)
+    own = tmp_path / "own.parquet"
+    frame.assign(params=[1e6 * value for value in frame["late"]]).to_parquet(own)
+    evaluator = {"table": str(own), "signal": "late", "columns": "params"}
+    run = {**settings(table), "evaluator_settings": evaluator, "objectives": ["params:min"]}
+    result = nas.search(**run, trials=40, seed=2, name="s", db=str(tmp_path / "n.db"))
+    assert any(trial.reused_from for trial in result.trials)
+    assert all(trial.values["params"] == 1e6 * trial.values["late"] for trial in result.trials)
+    del run["executor"], run["controller"]
+    simulation = Searches(make_contest("random", budget=40, **run)).simulation(0, 2)
+    while not simulation.finished:
+        simulation.step()
+    assert [dict(trial.values) for trial in simulation.trials] == [dict(trial.values) for trial in result.trials]
 
 
 def test_what_is_only_reported_is_shown_as_such(table: str, run: Run) -> None:
