@@ -48,16 +48,19 @@ def search(*, listener: Any = None, **settings: Any) -> "SearchResult":
     return run.search(make_config(settings), listener=listener or (lambda progress: None))
 
 
-def resume(name: str, *, db: str = "nas.db", listener: Any = None) -> "SearchResult":
+def resume(name: str, *, db: str = "nas.db", trust_code: bool = False, listener: Any = None) -> "SearchResult":
     """Continues an interrupted search to its end and returns what it found.
 
+    `trust_code` lets it run the code that the search names as `module:attribute`: a space, evaluator or controller.
+
     Raises:
+        UserError: the search names such code and it is not trusted.
         NotFound: there is no such database or search.
         Conflict: another process drives the search now.
     """
     from nas import run
 
-    return run.resume(name, db, listener=listener or (lambda progress: None))
+    return run.resume(name, db, trust_code=trust_code, listener=listener or (lambda progress: None))
 
 
 def results(name: str, *, db: str = "nas.db") -> "SearchResult":

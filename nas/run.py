@@ -9,12 +9,14 @@ from db.store import Store
 from db.trial import Search, SearchState
 from nas import driver
 from nas.config import RunConfig
+from nas.controllers import registry
 from nas.preparation import Prepared, prepare
 from nas.progress import Progress
 from nas.result import SearchResult
 from nas.search_plan import SearchPlan
 from nas.session import Session
 from nas.weights import WeightsStore, weights_directory
+from search_spaces.errors import UserError
 from workers.task import Executor
 
 
@@ -50,10 +52,15 @@ def search(config: RunConfig, *, listener: Callable[[Progress], None] = lambda p
     return SearchResult(config.db, name)
 
 
-def resume(name: str, db: str, *, listener: Callable[[Progress], None] = lambda progress: None) -> SearchResult:
+def resume(
+    name: str, db: str, *, trust_code: bool = False, listener: Callable[[Progress], None] = lambda progress: None
+) -> SearchResult:
     """Continues a search where it stopped; a complete one is left as it is.
 
+    A database may come from anybody, so code that the search names (`module:attribute`) runs only with `trust_code`.
+
     Raises:
+        UserError: the search names such code and it is not trusted.
         NotFound: there is no such database or search.
         Conflict: another process drives the search now.
     """
@@ -61,10 +68,27 @@ def resume(name: str, db: str, *, listener: Callable[[Progress], None] = lambda 
         found = store.search(name)
         if found.state is SearchState.COMPLETE:
             return SearchResult(db, name)
-        prepared = prepare(RunConfig.from_json(found.run))
+        config = RunConfig.from_json(found.run)
+        if not trust_code:
+            _refuse_code(name, config)
+        prepared = prepare(config)
         driver.claim(store, found)
         _drive(prepared, name, store, listener)
     return SearchResult(db, name)
+
+
+def _refuse_code(name: str, config: RunConfig) -> None:
+    """Refuses a recorded run that names code outside nas and the installed packages."""
+    named = {
+        "space": config.space if ":" in config.space else None,
+        "evaluator": config.evaluator if ":" in config.evaluator else None,
+        "controller": config.controller if registry.is_own(config.controller) else None,
+    }
+    code = ", ".join(f"{key} {value!r}" for key, value in named.items() if value is not None)
+    if code:
+        raise UserError(
+            f"search {name!r} would run code that its database names ({code}); if you trust it, resume with --trust-code"
+        )
 
 
 def make_executor(prepared: Prepared) -> Executor:

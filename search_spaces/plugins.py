@@ -1,7 +1,8 @@
 """Finds what can be plugged in by its name: our own, and what other packages offer by entry points.
 
-Both are references of the form `module:attribute`, and such a reference serves as a name itself. What they lead to is imported only when it is loaded, so listing
-names needs none of the libraries behind them, and a package that is broken harms nobody who does not ask for it.
+Both are references of the form `module:attribute`, and such a reference serves as a name itself. What they lead to is
+imported only when it is loaded, so listing names needs none of the libraries behind them, and a package that is broken
+harms nobody who does not ask for it.
 """
 
 import ast
@@ -38,6 +39,10 @@ class Plugins(Generic[T]):
         """Every known name, in order."""
         return tuple(sorted({*self.built_in, *self._offered()}))
 
+    def has(self, name: str) -> bool:
+        """Whether this is the name of one of ours or of another package's; a reference is none."""
+        return name in self.built_in or name in self._offered()
+
     def check(self, name: str) -> None:
         """Refuses a name that is not known, and imports nothing.
 
@@ -56,9 +61,7 @@ class Plugins(Generic[T]):
         with self._importing(reference):
             found: object = reference.load()
         if not self.fits(found):
-            raise UserError(
-                f"the {self.kind} {name!r} ({reference.value}) is not {self.wanted}; mend or remove its package"
-            )
+            raise UserError(f"{self._called(reference)} is not {self.wanted}; {_remedy(reference)}")
         return found
 
     def module_summary(self, name: str) -> str:
@@ -94,6 +97,8 @@ class Plugins(Generic[T]):
             # A reference to the user's own file, as `python` would find it from the working directory.
             if str(Path.cwd()) not in sys.path:
                 sys.path.insert(0, str(Path.cwd()))
+            if not all(part.isidentifier() for text in name.split(":", 1) for part in text.split(".")):
+                raise UserError(f"{self.kind} {name!r}: write module:attribute, like my_file:Mine")
             return EntryPoint(name, name, self.group)
         offered = self._offered()
         if name not in offered:
@@ -110,10 +115,17 @@ class Plugins(Generic[T]):
             yield
         except Exception as error:
             reason = " ".join(str(error).split()) or type(error).__name__
-            raise UserError(
-                f"the {self.kind} {reference.name!r} ({reference.value}) cannot be imported: {reason}; "
-                "mend or remove its package"
-            ) from error
+            raise UserError(f"{self._called(reference)} cannot be imported: {reason}; {_remedy(reference)}") from error
+
+    def _called(self, reference: EntryPoint) -> str:
+        place = "" if reference.name == reference.value else f" ({reference.value})"
+        return f"the {self.kind} {reference.name!r}{place}"
+
+
+def _remedy(reference: EntryPoint) -> str:
+    if reference.name == reference.value:
+        return "write module:attribute, with a module that Python finds from this directory"
+    return "mend or remove its package"
 
 
 def first_line(docstring: str | None) -> str:

@@ -47,7 +47,10 @@ def search(
     cost: Annotated[
         str | None, typer.Option(metavar="COLUMNS", help="tabular: seconds for each signal, COLUMN or COLUMN*NUMBER.")
     ] = None,
-    controller: Annotated[str | None, typer.Option(help="Who proposes (reinforce); see: nas controllers.")] = None,
+    controller: Annotated[
+        str | None,
+        typer.Option(help="Who proposes (reinforce); see: nas controllers. Your own: module:attribute."),
+    ] = None,
     controller_settings: Annotated[
         list[str] | None, typer.Option("--controller-set", metavar="NAME=VALUE", help="A setting of the controller.")
     ] = None,
@@ -131,12 +134,15 @@ def search(
 def resume(
     name: Annotated[str, typer.Argument(help="The search to continue.")],
     db: DatabaseOption = DEFAULT_DATABASE,
+    trust_code: Annotated[
+        bool, typer.Option("--trust-code", help="Run the code that the search names: module:attribute.")
+    ] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Continue a search that was interrupted."""
     from nas.run import resume as run_resume
 
-    _run(lambda listener: run_resume(name, db, listener=listener), as_json=as_json, db=db)
+    _run(lambda listener: run_resume(name, db, trust_code=trust_code, listener=listener), as_json=as_json, db=db)
 
 
 def _run(start: "Callable[[Callable[[Progress], None]], SearchResult]", *, as_json: bool, db: str) -> None:

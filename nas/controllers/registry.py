@@ -1,6 +1,6 @@
-"""Finds controllers by name: our own, and those that other packages offer by the entry point group `nas.controllers`.
+"""Finds controllers by name: our own, those of other packages (entry points `nas.controllers`), and `module:attribute`.
 
-An entry point names a subclass of `Controller`; its keyword arguments behind `seed` are the settings. Modules are
+Either leads to a subclass of `Controller`; its keyword arguments behind `seed` are the settings. Modules are
 imported only when their controller is loaded, so that listing names needs neither torch nor optuna.
 """
 
@@ -50,15 +50,19 @@ def descriptions() -> dict[str, str]:
 
 
 def load(name: str, space: SearchSpace, objectives: tuple[Objective, ...], *, seed: int, **settings: Any) -> Controller:
-    """The named controller for a space; `optuna:SAMPLER` is short for `optuna` with the setting `sampler`.
+    """The named controller for a space.
+
+    `optuna:SAMPLER` is short for `optuna` with the setting `sampler`; any other `module:attribute` is the user's own.
 
     Raises:
         UserError: the name or a setting is unknown, a setting has the wrong type, the controller refuses its value, or
             the package that offers it cannot be imported or offers something else.
     """
     base, colon, sampler = name.partition(":")
+    if is_own(name):
+        base = name
     _CONTROLLERS.check(base)
-    if colon:
+    if colon and base != name:
         if base != "optuna":
             raise UserError(f"controller {name!r}: only optuna takes a sampler behind a colon; write {base!r}")
         if not sampler:
@@ -71,13 +75,29 @@ def load(name: str, space: SearchSpace, objectives: tuple[Objective, ...], *, se
             )
     found = _CONTROLLERS.load(base)
     _check_settings(base, found, settings)
+    try:
+        inspect.signature(found).bind(space, objectives, seed=seed, **settings)
+    except TypeError as error:
+        raise UserError(
+            f"controller {base!r}: it must be made by (space, objectives, *, seed, …), but: {error}"
+        ) from None
     return found(space, objectives, seed=seed, **settings)
+
+
+def is_own(name: str) -> bool:
+    """Whether a name is a reference to a class of the user's own, `module:attribute`, whose module will be run."""
+    base, colon, _ = name.partition(":")
+    return bool(colon) and not _CONTROLLERS.has(base)
 
 
 def _check_settings(name: str, found: type[Controller], settings: dict[str, Any]) -> None:
     """Refuses settings that the constructor does not know or whose type it does not declare."""
     parameters = inspect.signature(found).parameters
-    hints = typing.get_type_hints(found.__init__)
+    try:
+        hints = typing.get_type_hints(found.__init__)
+    except NameError:
+        # Annotations that only a type checker can follow say nothing here.
+        hints = {}
     known = [key for key, item in parameters.items() if item.kind is inspect.Parameter.KEYWORD_ONLY and key != "seed"]
     takes_more = any(item.kind is inspect.Parameter.VAR_KEYWORD for item in parameters.values())
     for key, value in settings.items():
