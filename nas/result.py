@@ -63,6 +63,11 @@ class SearchResult:
             parse_objective(text, (text.partition(":")[0],)) for text in RunConfig.from_json(self.search.run).objectives
         )
 
+    @property
+    def rejected_share(self) -> float:
+        """The share of all proposals that broke a constraint."""
+        return self.rejected_count / max(1, self.rejected_count + len(self.trials))
+
     @cached_property
     def reported(self) -> tuple[str, ...]:
         """The values that were recorded and that no controller saw, as `--report` named them."""
@@ -130,6 +135,7 @@ class SearchResult:
             "objectives": [str(objective) for objective in self.objectives],
             "reported": list(self.reported),
             "rejected": self.rejected_count,
+            "rejected_share": self.rejected_share,
             "trials": [self._row(trial) for trial in (self.trials if trials is None else trials)],
         }
 

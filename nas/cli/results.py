@@ -72,7 +72,8 @@ def results(
     more = [part.partition(":")[0].strip() for part in (pareto or sort or "").split(",") if part]
     stdout().print(trial_table(f"Trials of {name} ({result.search.state})", trials, result, more))
     if result.rejected_count:
-        stderr().print(f"rejected by constraints, and not tried: {result.rejected_count}", markup=False, soft_wrap=True)
+        share = f"{result.rejected_count} ({result.rejected_share:.0%} of all proposals)"
+        stderr().print(f"rejected by constraints, and not tried: {share}", markup=False, soft_wrap=True)
 
 
 def trial_table(title: str, trials: "list[Trial]", result: "SearchResult", more: "Sequence[str]" = ()) -> "Group":

@@ -91,6 +91,34 @@ def test_a_budget_that_is_none_is_shown_as_none(table: str, run: Run) -> None:
     assert run("search", *flags, "--time-budget", "9", "--dry-run", "--json").document["run"]["trials"] is None
 
 
+def test_the_share_of_rejected_proposals_is_told(run: Run) -> None:
+    flags = ["--space", "digits201", "--table", "digits201", "--signal", "val_accuracy_e6_s0"]
+    bound = ["--constraint", "params<=9_000"]
+    search = ["search", *flags, "--evaluator", "tabular", "--executor", "serial", "--controller", "random"]
+    ran = run(*search, *bound, "--trials", "20", "--seed", "0", "--name", "s")
+    with Store.open("nas.db", mode="read") as store:
+        proposals = store.trials("s", include_rejected=True)
+    rejected = [trial for trial in proposals if trial.state is TrialState.REJECTED]
+    assert len(proposals) - len(rejected) == 20
+    share = len(rejected) / len(proposals)
+    assert 0.2 < share < 0.9
+    told = f"{len(rejected)} rejected by constraints ({share:.0%} of all proposals)"
+    assert told in ran.err.splitlines()[-1]
+    assert f"not tried: {len(rejected)} ({share:.0%} of all proposals)" in run("results", "s").err
+    assert run("results", "s", "--json").document["rejected_share"] == share
+    contest = ["bakeoff", "--controllers", "random", *flags, *bound, "--budget", "20", "--seeds", "2", "--workers", "1"]
+    searches = Searches(make_contest("random", space="digits201", budget=20, constraints=["params<=9_000"], **SHIPPED))
+    runs = [searches.run(0, seed) for seed in range(2)]
+    assert runs[0].rejected == len(rejected)
+    everyone = sum(each.rejected for each in runs) / sum(each.rejected + each.evaluations for each in runs)
+    assert run(*contest, "--json").document["controllers"][0]["rejected_share"] == everyone
+    assert f"{everyone:.1%}" in run(*contest).out
+    assert "rejected by constraints" not in run(*search, "--trials", "3", "--name", "free").err
+
+
+SHIPPED = {"table": "digits201", "signal": "val_accuracy_e6_s0"}
+
+
 def test_a_controller_never_sees_what_is_only_reported(
     table: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
