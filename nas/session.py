@@ -16,6 +16,7 @@ from db.store import Store
 from db.trial import ArchitectureRecord, Measurement, Trial, TrialState
 from nas.controllers.controller import Controller, Exhausted, Proposal
 from nas.early_stopping import NEVER, SuccessiveHalving
+from nas.fidelities import Fidelities
 from nas.front_weights import FrontWeights
 from nas.objectives import Constraint
 from nas.pareto import gains_of
@@ -70,6 +71,7 @@ class Session:
         self._spent_seconds = 0.0
         self._exhausted = False
         self._halving = SuccessiveHalving(plan.stopping, plan.objectives)
+        self._fidelities = Fidelities(plan.stopping, plan.objectives)
         self._stopped_keys: dict[str, Trial] = {}
         """Trials that were stopped, by architecture key: a twin shares that end too."""
         self._best: Trial | None = None
@@ -90,7 +92,7 @@ class Session:
         observed = self._store.observed(name)
         trials = self._store.trials(name, include_rejected=True)
         for trial in observed:
-            self._show(trial)
+            self._show(trial, self._recorded(trial))
         self._observations = len(observed)
         self._proposals = 1 + max((trial.proposal for trial in trials), default=-1)
         for trial in trials:
@@ -99,12 +101,17 @@ class Session:
                 continue
             self._trials[trial.number] = trial
             if trial.state.is_finished:
-                if self._plan.stopping is not NEVER:
-                    self._halving.restore(trial, self._store.measurements(name, trial.number))
+                self._halving.restore(trial, self._recorded(trial))
                 self._count(trial)
                 self._weights.restore(trial)
             else:
                 self._waiting.append(trial.number)
+
+    def _recorded(self, trial: Trial) -> Sequence[Measurement]:
+        """The measurements of a trial, which count where trials are stopped by them."""
+        if trial.number is None or self._plan.stopping is NEVER:
+            return ()
+        return self._store.measurements(self._plan.name, trial.number)
 
     def _count(self, trial: Trial) -> None:
         """Takes a finished trial into the counts and the best."""
@@ -345,22 +352,23 @@ class Session:
         """Records the end of a trial and lets the controller observe it."""
         assert trial.number is not None
         ended = self._weights.offer(replace(trial, observed=self._next_observation()), weights)
-        self._store.finish_trial(self._plan.name, ended, self._measurements.pop(trial.number, []))
+        measurements = self._measurements.pop(trial.number, [])
+        self._store.finish_trial(self._plan.name, ended, measurements)
         for number in self._weights.release():
             self._trials[number] = replace(self._trials[number], weights_sha256=None)
         if self._out.get(ended.key) == ended.number:
             del self._out[ended.key]
         self._waiting.extend(self._twins.pop(ended.key, []))
         self._count(ended)
-        self._show(ended)
+        self._show(ended, measurements)
         self._remember(ended)
 
-    def _show(self, trial: Trial) -> None:
-        """Lets the controller observe a trial, without what is only reported."""
+    def _show(self, trial: Trial, measurements: Sequence[Measurement] = ()) -> None:
+        """Lets the controller observe a trial, without what is only reported, and comparable to the others."""
         if self._plan.reported:
             values = {name: value for name, value in trial.values.items() if name not in self._plan.reported}
             trial = replace(trial, values=values)
-        self._controller.observe(trial)
+        self._controller.observe(self._fidelities.show(trial, measurements))
 
     def _gains(self, trial: Trial) -> tuple[float, ...]:
         return gains_of(trial, self._plan.objectives)

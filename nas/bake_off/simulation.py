@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from db.trial import Trial, TrialState
+from db.trial import Measurement, Trial, TrialState
 from nas.bake_off.arena import WORKER, Arena, Values
 from nas.controllers.controller import Controller, Exhausted, Proposal
 from nas.early_stopping import StoppingRule, SuccessiveHalving
+from nas.fidelities import Fidelities
 from nas.objectives import Constraint, Objective
 from nas.pareto import gains_of
 from nas.search_plan import proposal_rng
@@ -83,6 +84,7 @@ class Simulation:
         self._controller = controller
         self._seed = seed
         self._halving = SuccessiveHalving(rules.stopping, rules.objectives)
+        self._fidelities = Fidelities(rules.stopping, rules.objectives)
         self.trials: list[Trial] = []
         """Those that count against the budget, in the order of their numbers."""
         self.rejected: list[Trial] = []
@@ -144,7 +146,7 @@ class Simulation:
             trial = self._admit(number, proposal)
             broken = [constraint for constraint in self._rules.constraints if not constraint.holds(trial.values)]
             if not broken:
-                self._end(self._evaluated(trial), took)
+                self._end(*self._evaluated(trial), took)
                 return
             rejections += 1
             self._reject(trial, broken, took)
@@ -197,14 +199,14 @@ class Simulation:
         reason = "; ".join(f"{each.name} {trial.values[each.name]:,} breaks {each}" for each in broken)
         rejected = replace(trial, number=None, state=TrialState.REJECTED, reason=reason, observed=self._observations)
         self.rejected.append(rejected)
-        self._show(rejected, took)
+        self._show(rejected, (), took)
 
-    def _evaluated(self, trial: Trial) -> Trial:
-        """The trial with its result: that of a twin where there is one."""
+    def _evaluated(self, trial: Trial) -> tuple[Trial, Sequence[Measurement]]:
+        """The trial with its result, that of a twin where there is one, and what was measured on the way."""
         source = self._known.get(trial.key)
         if source is not None:
             assert source.number is not None
-            return replace(
+            taken_over = replace(
                 trial,
                 state=source.state,
                 reason=source.reason,
@@ -212,14 +214,15 @@ class Simulation:
                 seconds=0.0,
                 reused_from=(WORKER, source.number),
             )
+            return taken_over, ()
         assert trial.number is not None
         course = self._arena.course(trial.genotype, self._records[trial.key])
-        outcome = course.outcome
-        for measurement in course.measurements:
+        outcome, measurements = course.outcome, course.measurements
+        for count, measurement in enumerate(measurements, start=1):
             if not self._halving.report(trial, measurement):
-                outcome = stopped(outcome, measurement)
+                outcome, measurements = stopped(outcome, measurement), measurements[:count]
                 break
-        return self._ended(trial, outcome)
+        return self._ended(trial, outcome), measurements
 
     def _ended(self, trial: Trial, outcome: Outcome) -> Trial:
         assert trial.number is not None
@@ -247,7 +250,7 @@ class Simulation:
             worker=outcome.worker,
         )
 
-    def _end(self, trial: Trial, took: float) -> None:
+    def _end(self, trial: Trial, measurements: Sequence[Measurement], took: float) -> None:
         ended = replace(trial, observed=self._observations)
         self.trials.append(ended)
         self.spent_seconds += ended.seconds or 0.0
@@ -257,16 +260,17 @@ class Simulation:
             objectives = self._rules.objectives
             if self._best is None or gains_of(ended, objectives) > gains_of(self._best, objectives):
                 self._best = ended
-        self._show(ended, took)
+        self._show(ended, measurements, took)
 
-    def _show(self, trial: Trial, took: float) -> None:
-        """Lets the controller observe a trial, without what is only reported."""
+    def _show(self, trial: Trial, measurements: Sequence[Measurement], took: float) -> None:
+        """Lets the controller observe a trial, without what is only reported, and comparable to the others."""
         self._observations += 1
         values = trial.values
         if self._rules.reported:
             assert isinstance(values, Values)
             seen = {name: value for name, value in values.metrics.items() if name not in self._rules.reported}
             trial = replace(trial, values=values.with_metrics(seen))
+        trial = self._fidelities.show(trial, measurements)
         began = time.perf_counter()
         self._controller.observe(trial)
         self.milliseconds.append(1000 * (took + time.perf_counter() - began))

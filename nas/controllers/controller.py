@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from db.trial import Trial
+from db.trial import Trial, TrialState
 from nas.objectives import Objective
+from nas.pareto import gains_of
 from search_spaces.space import Elaboration, SearchSpace
 
 
@@ -38,7 +39,8 @@ class Controller(ABC):
 
     Every proposal passes the space's `verify`; constraints are checked by the session, which lets the controller
     observe a rejected trial too (state `rejected`, analysis figures in `values`, no metrics). Failed and diverged
-    trials are observed likewise.
+    trials are observed likewise. A trial that was stopped early has the values that are expected of the whole, or none
+    as long as nothing is known of that (`nas.fidelities`); `gains` tells what there is to learn from.
     """
 
     ends_by_itself = False
@@ -68,6 +70,14 @@ class Controller(ABC):
     @abstractmethod
     def observe(self, trial: Trial) -> None:
         """Takes in what became of a proposal."""
+
+    def gains(self, trial: Trial) -> tuple[float, ...] | None:
+        """What an observed trial is worth: a value for each objective, more being better; None where it has no result."""
+        if trial.state not in (TrialState.COMPLETE, TrialState.STOPPED):
+            return None
+        if any(objective.name not in trial.values for objective in self.objectives):
+            return None
+        return gains_of(trial, self.objectives)
 
     def incumbent(self) -> int | None:
         """The number of the complete trial that is believed to be best; None for the best value observed.

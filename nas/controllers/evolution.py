@@ -1,7 +1,7 @@
 """Regularised evolution: mutates the best of a sample of the population, from which the oldest dies.
 
-The population is the last `population` complete trials, in the order observed. Until there are so many, proposals are
-random. Then the best of `sample` members, drawn with replacement, is the parent, and one of its decisions is given
+The population is the last `population` trials with a result, in the order observed. Until there are so many, proposals
+are random. Then the best of `sample` members, drawn with replacement, is the parent, and one of its decisions is given
 another answer (`SearchSpace.mutate`). Several objectives are ordered by Pareto rank within the population, then by the
 first objective (see `ranking`).
 
@@ -21,12 +21,11 @@ import random
 from collections import deque
 from dataclasses import dataclass
 
-from db.trial import Trial, TrialState
+from db.trial import Trial
 from nas.controllers.controller import Controller, Proposal
 from nas.controllers.known import KnownArchitectures
 from nas.controllers.ranking import sort_key
 from nas.objectives import Objective
-from nas.pareto import gains_of
 from search_spaces.choices import Genotype, RandomChooser
 from search_spaces.errors import UserError
 from search_spaces.space import SearchSpace
@@ -81,5 +80,6 @@ class RegularisedEvolution(Controller):
 
     def observe(self, trial: Trial) -> None:
         self._known.add(trial)
-        if trial.state is TrialState.COMPLETE:
-            self._members.append(_Member(trial.number, trial.genotype, gains_of(trial, self.objectives)))
+        gains = self.gains(trial)
+        if gains is not None:
+            self._members.append(_Member(trial.number, trial.genotype, gains))

@@ -50,7 +50,6 @@ from nas.controllers.graph_features import GROUPS
 from nas.controllers.graph_surrogate import Beliefs, GraphSurrogate
 from nas.controllers.open_candidates import OpenCandidates
 from nas.objectives import Objective
-from nas.pareto import gains_of
 from search_spaces.choices import RandomChooser
 from search_spaces.errors import UserError
 from search_spaces.space import SearchSpace
@@ -92,12 +91,16 @@ class GraphGaussianProcess(Controller):
         self._candidates = OpenCandidates(space)
         self._surrogate = GraphSurrogate(objectives, GROUPS, initial=initial)
         self._observed = 0
+        self._complete: set[int | None] = set()
+        """The numbers of the complete trials: what was stopped is no incumbent."""
 
     def observe(self, trial: Trial) -> None:
         self._observed += 1
         key, found = self._candidates.close(trial)
-        if trial.state in (TrialState.COMPLETE, TrialState.DIVERGED):
-            gains = gains_of(trial, self.objectives) if trial.state is TrialState.COMPLETE else None
+        if trial.state is TrialState.COMPLETE:
+            self._complete.add(trial.number)
+        gains = self.gains(trial)
+        if gains is not None or trial.state is TrialState.DIVERGED:
             self._surrogate.add(key, found, trial.number, gains, reused=trial.reused_from is not None)
 
     def incumbent(self) -> int | None:
@@ -106,7 +109,9 @@ class GraphGaussianProcess(Controller):
             return None
         classes = list(self._surrogate.classes.values())
         estimates = beliefs.means[0] + self._own_share * (beliefs.observed[0] - beliefs.means[0])
-        complete = [index for index, known in enumerate(classes) if known.gains]
+        complete = [index for index, known in enumerate(classes) if known.number in self._complete]
+        if not complete:
+            return None
         return classes[max(complete, key=lambda index: float(estimates[index]))].number
 
     def propose(self, number: int, *, rng: random.Random) -> Proposal:

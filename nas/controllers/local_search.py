@@ -31,11 +31,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 
-from db.trial import Trial, TrialState
+from db.trial import Trial
 from nas.controllers.controller import Controller, Proposal
 from nas.controllers.known import KnownArchitectures
 from nas.objectives import Objective
-from nas.pareto import Gains, dominates, gains_of
+from nas.pareto import Gains, dominates
 from search_spaces.choices import Genotype, RandomChooser, neighbours
 from search_spaces.space import Elaboration, SearchSpace
 
@@ -98,10 +98,11 @@ class LocalSearch(Controller):
             self._arrived.remove(self._all_arrived)
             self._all_arrived += 1
         self._known.add(trial)
-        if trial.state is not TrialState.COMPLETE:
+        gains = self.gains(trial)
+        if gains is None:
             return
         descent, order = trial.information["descent"], trial.information["order"]
-        member = _Member(trial.number, trial.genotype, gains_of(trial, self.objectives), order, self._observed)
+        member = _Member(trial.number, trial.genotype, gains, order, self._observed)
         members = self._descents.setdefault(descent, [])
         if not any(dominates(other.gains, member.gains) for other in members):
             self._descents[descent] = [other for other in members if not dominates(member.gains, other.gains)] + [

@@ -8,8 +8,9 @@ become parameters tells `optuna_parameters`. Where a sampler suggests what was o
 (TPE in 3 of 10 of its first 150 proposals on NAS-Bench-201), one of the decisions is changed at random instead; asked
 again, a sampler would often say the same.
 
-A rejected, diverged or stopped trial is told as pruned and breaking a constraint: TPE counts it among the bad ones, the
-other samplers leave it out. A failed one says nothing about its architecture and is left out.
+A rejected or diverged trial, or a stopped one of which nothing is expected yet, is told as pruned and breaking a
+constraint: TPE counts it among the bad ones, the other samplers leave it out. A failed one says nothing about its
+architecture and is left out.
 
 - `tpe` and `gp` model together the questions that every architecture is asked, and each of the others by itself (`tpe`)
   or not at all (`gp`).
@@ -151,8 +152,9 @@ class OptunaSampler(Controller):
 
     def observe(self, trial: Trial) -> None:
         self._known.add(trial)
-        state = _STATES[trial.state]
-        complete = state is optuna.trial.TrialState.COMPLETE
+        gains = self.gains(trial)
+        complete = gains is not None
+        state = optuna.trial.TrialState.COMPLETE if complete else _STATES[trial.state]
         notes = dict(trial.information.get("notes", {}))
         if state is optuna.trial.TrialState.PRUNED:
             notes |= optuna.trial.create_trial(state=state, constraints={"fit": 1.0}).system_attrs

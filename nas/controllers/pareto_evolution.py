@@ -25,11 +25,11 @@ References:
 import random
 from dataclasses import dataclass
 
-from db.trial import Trial, TrialState
+from db.trial import Trial
 from nas.controllers.controller import Controller, Proposal
 from nas.controllers.known import KnownArchitectures
 from nas.objectives import Objective
-from nas.pareto import Gains, crowding_distances, gains_of, non_dominated_sort
+from nas.pareto import Gains, crowding_distances, non_dominated_sort
 from search_spaces.choices import Genotype, RandomChooser, Value, other_answer
 from search_spaces.errors import UserError
 from search_spaces.space import Elaboration, SearchSpace
@@ -75,8 +75,9 @@ class ParetoEvolution(Controller):
 
     def observe(self, trial: Trial) -> None:
         is_new = self._known.add(trial)
-        if is_new and trial.state is TrialState.COMPLETE:
-            self._members.append(_Member(trial.number, trial.genotype, gains_of(trial, self.objectives)))
+        gains = self.gains(trial)
+        if is_new and gains is not None:
+            self._members.append(_Member(trial.number, trial.genotype, gains))
             self._members = [self._members[index] for index in _best_first(self._members)][: self._size]
 
     def _newcomer(self, rng: random.Random) -> Proposal:

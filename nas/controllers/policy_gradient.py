@@ -1,9 +1,9 @@
 """What the controllers with a learned policy share: they draw from it, and reward it for every batch of trials.
 
-The reward of a trial is the share of complete trials below it when the update is made, in Pareto rank, then in the
-first objective (see `ranking`); so one learning rate serves objectives of any unit. A rejected, diverged or failed trial
-has reward 0 and counts in the batch: the policy learns to keep the constraints. The advantage is the reward less a
-baseline, which is an exponential moving average of the mean rewards of the batches.
+The reward of a trial is the share of trials with a result below it when the update is made, in Pareto rank, then in the
+first objective (see `ranking`); so one learning rate serves objectives of any unit. A trial without a result has reward
+0 and counts in the batch: the policy learns to keep the constraints. The advantage is the reward less a baseline, which
+is an exponential moving average of the mean rewards of the batches.
 
 References:
     Zoph, Le: Neural Architecture Search with Reinforcement Learning. ICLR 2017 (section 3.2, the baseline).
@@ -17,13 +17,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from db.trial import Trial, TrialState
+from db.trial import Trial
 from nas.controllers.controller import Controller, Proposal
 from nas.controllers.known import KnownArchitectures
 from nas.controllers.policy import Policy
 from nas.controllers.ranking import Ranking
 from nas.objectives import Objective
-from nas.pareto import gains_of
 from search_spaces.choices import Decision
 from search_spaces.errors import UserError
 from search_spaces.space import SearchSpace
@@ -37,7 +36,7 @@ class Episode:
     log_probabilities: tuple[float, ...]
     """Of each answer by the policy that gave it, in nats."""
     rank_index: int | None
-    """Where the trial is in the ranking; None where it did not complete."""
+    """Where the trial is in the ranking; None where it has no result."""
 
 
 class PolicyGradient(Controller):
@@ -93,8 +92,8 @@ class PolicyGradient(Controller):
 
     def observe(self, trial: Trial) -> None:
         self._known.add(trial)
-        complete = trial.state is TrialState.COMPLETE
-        index = self._ranking.add(gains_of(trial, self.objectives)) if complete else None
+        gains = self.gains(trial)
+        index = None if gains is None else self._ranking.add(gains)
         decisions = self.space.replay(trial.genotype).decisions
         self._episodes.append(Episode(decisions, tuple(trial.information["log_probabilities"]), index))
         if len(self._episodes) == self._batch:
@@ -125,7 +124,7 @@ class PolicyGradient(Controller):
             return
         weights = self._policy.weights
         if self._optimiser is None:
-            self._optimiser = torch.optim.Adam(weights, lr=self._learning_rate, maximize=True, fused=True)
+            self._optimiser = torch.optim.Adam(weights, lr=self._learning_rate, maximize=True, foreach=True)
         # Questions may have been asked for the first time since the last step.
         self._optimiser.param_groups[0]["params"] = weights
         self._optimiser.zero_grad()

@@ -23,7 +23,7 @@ import random
 
 import numpy
 
-from db.trial import Trial, TrialState
+from db.trial import Trial
 from nas.controllers.acquisition import independent_samples
 from nas.controllers.candidates import Candidate, Distances
 from nas.controllers.controller import Controller, Proposal
@@ -32,7 +32,6 @@ from nas.controllers.open_candidates import OpenCandidates
 from nas.controllers.ranking import Ranking
 from nas.controllers.ridge_ensemble import RidgeEnsemble, fit_ridges
 from nas.objectives import Objective
-from nas.pareto import gains_of
 from search_spaces.choices import Genotype
 from search_spaces.errors import UserError
 from search_spaces.space import SearchSpace
@@ -77,12 +76,13 @@ class PredictorGuidedEvolution(Controller):
 
     def observe(self, trial: Trial) -> None:
         key, found = self._candidates.close(trial)
-        if trial.state is not TrialState.COMPLETE or key in self._keys:
+        gains = self.gains(trial)
+        if gains is None or key in self._keys:
             return
         self._keys.add(key)
         self._members.append(found)
         self._distances.add(found)
-        self._ranking.add(gains_of(trial, self.objectives))
+        self._ranking.add(gains)
         self._fitted = None
 
     def propose(self, number: int, *, rng: random.Random) -> Proposal:

@@ -100,7 +100,10 @@ class Problem:
         genotype = Genotype.from_json(proposal.elaboration.genotype.to_json())
         state = self.state(number)
         values = self.values(genotype)
-        if state is not TrialState.COMPLETE:
+        if state is TrialState.STOPPED and number % 2:
+            # What is expected of the whole.
+            values["accuracy"] -= 0.5
+        elif state is not TrialState.COMPLETE:
             # A trial without a result still has the figures of the analysis.
             del values["accuracy"]
         return Trial(
@@ -140,8 +143,14 @@ def drive(controller: Controller, problem: Problem, count: int, *, seed: int = 0
 
 
 def mixed_ends(number: int) -> TrialState:
-    """Every seventh trial rejected, failed, diverged; all else complete."""
-    ends = {2: TrialState.REJECTED, 4: TrialState.FAILED, 6: TrialState.DIVERGED}
+    """Every seventh trial rejected, failed, diverged, and two of them stopped; all else complete."""
+    ends = {
+        0: TrialState.STOPPED,
+        2: TrialState.REJECTED,
+        3: TrialState.STOPPED,
+        4: TrialState.FAILED,
+        6: TrialState.DIVERGED,
+    }
     return ends.get(number % 7, TrialState.COMPLETE)
 
 
@@ -216,7 +225,7 @@ class ControllerContract:
         assert incumbent in (None, *(trial.number for trial in trials if trial.state is TrialState.COMPLETE))
 
     def test_it_survives_a_search_in_which_nothing_completes(self, problem: Problem) -> None:
-        for state in (TrialState.REJECTED, TrialState.FAILED, TrialState.DIVERGED):
+        for state in (TrialState.REJECTED, TrialState.FAILED, TrialState.DIVERGED, TrialState.STOPPED):
             failing = replace(problem, state=lambda number, state=state: state)
             assert len(drive(self.make(failing), failing, self.steps)) == self.steps
 
