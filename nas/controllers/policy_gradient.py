@@ -124,7 +124,7 @@ class PolicyGradient(Controller):
             return
         weights = self._policy.weights
         if self._optimiser is None:
-            self._optimiser = torch.optim.Adam(weights, lr=self._learning_rate, maximize=True, foreach=True)
+            self._optimiser = torch.optim.Adam(weights, lr=self._learning_rate, maximize=True, fused=True)
         # Questions may have been asked for the first time since the last step.
         self._optimiser.param_groups[0]["params"] = weights
         self._optimiser.zero_grad()
