@@ -238,6 +238,22 @@ def test_a_bake_off_compares_warm_and_cold_starts(tmp_path: Path) -> None:
     assert essence(simulated) == essence(recorded(tmp_path, "s"))
 
 
+@pytest.mark.slow
+def test_a_proxy_that_ranks_well_finds_more_at_once() -> None:
+    found = nas.bakeoff(
+        ["random", "local-search[warm_start=naswot]"],
+        space="digits201",
+        table="digits201",
+        signal="val_loss_e6_s1",
+        objectives=["signal:min"],
+        seeds=12,
+        budget=10,
+        workers=1,
+    )
+    tested = found.entries[1].standings[-1].against_random
+    assert tested is not None and tested.better < 0.01
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
