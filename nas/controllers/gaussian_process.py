@@ -45,6 +45,8 @@ class Posterior:
     mean: float
     variance: float
     """Of the signal; the noise has `variance * parameters.noise`."""
+    fitted: Array
+    """Means of the signal where it was observed."""
     _factor: Array
     _solved: Array
 
@@ -73,13 +75,14 @@ def correlations(distances: Array, weights: tuple[float, ...]) -> Array:
 def condition(distances: Array, values: Array, counts: Array, parameters: Parameters) -> Posterior:
     """The posterior given the means `values` of `counts` observations each."""
     correlation = correlations(distances, parameters.weights)
-    correlation[numpy.diag_indices_from(correlation)] += parameters.noise / counts + _JITTER
+    noises = parameters.noise / counts + _JITTER
+    correlation[numpy.diag_indices_from(correlation)] += noises
     factor = cholesky(correlation, lower=True, check_finite=False)
     ones = cho_solve((factor, True), numpy.ones(len(values)), check_finite=False)
     mean = float(ones @ values / ones.sum())
     solved = cho_solve((factor, True), values - mean, check_finite=False)
     variance = max(float((values - mean) @ solved) / len(values), _LEAST_VARIANCE)
-    return Posterior(parameters, mean, variance, factor, solved)
+    return Posterior(parameters, mean, variance, values - noises * solved, factor, solved)
 
 
 def fit(distances: Array, values: Array, counts: Array) -> Parameters:

@@ -11,6 +11,7 @@ at that moment alone, never on an earlier fit or on when somebody asks.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from statistics import fmean
 
 import numpy
 
@@ -30,6 +31,10 @@ class ObservedClass:
     candidate: Candidate
     number: int | None
     gains: list[tuple[float, ...]] = field(default_factory=list)
+
+    def mean(self) -> tuple[float, ...]:
+        """The mean of the gains, empty where there are none."""
+        return tuple(fmean(column) for column in zip(*self.gains, strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +107,10 @@ class GraphSurrogate:
         return self._beliefs
 
     def _warpings(self) -> tuple[Warping, ...]:
-        seen = numpy.array([gains for known in self.classes.values() for gains in known.gains])
-        worst = seen.min(axis=0)
-        means = [numpy.mean(known.gains, axis=0) if known.gains else worst for known in self.classes.values()]
-        return tuple(half_rank_warping(column) for column in numpy.array(means).T)
+        seen = [gains for known in self.classes.values() for gains in known.gains]
+        worst = tuple(map(min, zip(*seen, strict=True)))
+        means = numpy.array([known.mean() or worst for known in self.classes.values()])
+        return tuple(half_rank_warping(column) for column in means.T)
 
     def _counts(self) -> Array:
         return numpy.array([max(len(known.gains), 1) for known in self.classes.values()], dtype=numpy.float64)
@@ -131,7 +136,7 @@ class GraphSurrogate:
             for found, warping in zip(parameters, warpings, strict=True)
         )
         means = [
-            warping.observed if posterior is None else posterior.predict(among)[0]
+            warping.observed if posterior is None else posterior.fitted
             for posterior, warping in zip(posteriors, warpings, strict=True)
         ]
         observed = numpy.array([warping.observed for warping in warpings])

@@ -38,6 +38,7 @@ def test_the_posterior_is_that_of_scikit_learn(data) -> None:
     found, spread = ours.predict(squared(others, inputs))
     numpy.testing.assert_allclose(found, means + ours.mean, rtol=1e-7)
     numpy.testing.assert_allclose(spread, deviations, rtol=1e-6)
+    numpy.testing.assert_allclose(ours.fitted, ours.predict(squared(inputs, inputs))[0], rtol=1e-6, atol=1e-9)
 
 
 def test_mean_and_variance_have_the_greatest_likelihood(data) -> None:
