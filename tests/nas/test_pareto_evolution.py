@@ -5,7 +5,7 @@ from typing import ClassVar
 import pytest
 from scipy.stats import mannwhitneyu
 
-from db.trial import Trial, TrialState
+from db.trial import Trial
 from nas.controllers import registry
 from nas.controllers.controller import Proposal
 from nas.controllers.pareto_evolution import ParetoEvolution
@@ -130,13 +130,14 @@ def test_a_question_that_one_parent_alone_was_asked_keeps_its_answer() -> None:
     assert len(kept) > 60
 
 
-def test_only_new_complete_trials_enter_the_population() -> None:
+def test_only_new_trials_with_values_enter_the_population() -> None:
     search = problem()
     search.state = mixed_ends
-    trials = drive(ParetoEvolution(search.space, search.objectives, population=8), search, 60)
-    complete = [trial for trial in trials if trial.state is TrialState.COMPLETE]
-    assert next(trial.proposal for trial in trials if trial.parent is not None) > complete[7].proposal
-    assert {trial.parent for trial in trials if trial.parent is not None} <= {trial.number for trial in complete}
+    controller = ParetoEvolution(search.space, search.objectives, population=8)
+    trials = drive(controller, search, 60)
+    valued = [trial for trial in trials if controller.gains(trial) is not None]
+    assert next(trial.proposal for trial in trials if trial.parent is not None) > valued[7].proposal
+    assert {trial.parent for trial in trials if trial.parent is not None} <= {trial.number for trial in valued}
     assert len({trial.key for trial in trials}) == len(trials)
 
 
