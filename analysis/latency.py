@@ -68,13 +68,16 @@ def measure_latency(
     number_type = getattr(torch, dtype)
     types = [*input_dtypes, *[None] * (len(input_shapes) - len(input_dtypes))]
     specs = map(Input, input_shapes, types)
-    inputs = [make_input(spec, batch, number_type, device) for spec in specs]
+    try:
+        inputs = [make_input(spec, batch, number_type, device) for spec in specs]
+    except (RuntimeError, TypeError) as error:
+        raise UserError(f"the inputs do not fit into memory: {reason(error)}; give a smaller --batch") from None
     module = network
     weights = stand_ins_for(module, lambda tensor, is_parameter: stand_in(tensor, is_parameter, device, number_type))
     with lent(module, weights, training=False), torch.inference_mode():
         try:
             times_ms = _repeat(lambda: module(*inputs), device)
-        except (RuntimeError, NotImplementedError) as error:
+        except (RuntimeError, NotImplementedError, SystemExit) as error:
             raise UserError(f"the network does not run on {device} in {dtype}: {reason(error)}") from None
     low, median, high = statistics.quantiles(times_ms, n=4)
     return Latency(median, low, high, len(times_ms), _name(device), torch.get_num_threads())

@@ -200,16 +200,22 @@ def _report(architecture: Architecture, batch: int, dtype: str, element_bytes: i
     )
 
 
+_MOST_BATCH = 2**31 - 1
+"""More inputs at once than any device holds; torch counts a tensor's elements in 64 bits."""
+
+
 def checked_element_bytes(batch: int, dtype: str) -> int:
     """The bytes of a number of the type `dtype`.
 
     Raises:
-        UserError: the batch is empty, or there is no such type.
+        UserError: the batch is empty or too large, or there is no such type.
     """
     if dtype not in ELEMENT_BYTES:
         raise unknown_name("number type", dtype, ELEMENT_BYTES)
     if batch < 1:
         raise UserError(f"batch must be at least 1, got {batch}")
+    if batch > _MOST_BATCH:
+        raise UserError(f"batch must be at most {_MOST_BATCH:,}, got {batch:,}")
     return ELEMENT_BYTES[dtype]
 
 

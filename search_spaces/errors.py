@@ -28,9 +28,9 @@ class Fault(UserError):
     """Something of ours did not pass a check of ours, and nothing is handed over (exit code 1)."""
 
 
-def unknown_name(kind: str, name: str, known: Iterable[str]) -> UserError:
+def unknown_name(kind: str, name: object, known: Iterable[str]) -> UserError:
     """The error for a `name` that is none of the `known` ones, with the nearest of them or all as the remedy."""
     names = sorted(known)
-    close = get_close_matches(name, names, n=1)
+    close = get_close_matches(str(name), names, n=1)
     remedy = f"did you mean {close[0]!r}?" if close else f"choose one of: {', '.join(names)}"
     return UserError(f"unknown {kind} {name!r}; {remedy}")

@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import nn
 
-from analysis.torch_model.run import reason
+from analysis.torch_model.run import reason, typed_reason
 from search_spaces.errors import NotFound, UserError, unknown_name
 
 _MOST_NAMED = 12
@@ -71,7 +71,7 @@ def _import_module(name: str) -> ModuleType:
         return importlib.import_module(name)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a user's code may raise anything
         hint = "give the path of a file as ./file.py:callable, or install the package"
-        raise UserError(f"cannot import {name!r}: {type(error).__name__}: {reason(error)}; {hint}") from None
+        raise UserError(f"cannot import {name!r}: {typed_reason(error)}; {hint}") from None
 
 
 def _import_file(path: Path) -> ModuleType:
@@ -86,7 +86,7 @@ def _import_file(path: Path) -> ModuleType:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a user's code may raise anything
         del sys.modules[name]
-        raise UserError(f"{path} fails: {type(error).__name__}: {reason(error)}; mend it") from None
+        raise UserError(f"{path} fails: {typed_reason(error)}; mend it") from None
     return module
 
 

@@ -59,7 +59,7 @@ _REFUSALS = ("meta", "data-dependent", "data dependent", "inference tensor", "do
 class _Failed(Exception):
     """A run that ended with an error."""
 
-    def __init__(self, where: str, error: Exception) -> None:
+    def __init__(self, where: str, error: BaseException) -> None:
         super().__init__(where)
         self.where, self.error = where, error
 
@@ -97,8 +97,18 @@ def run_to_tape(network: nn.Module, inputs: Sequence[Input], *, batch: int, dtyp
 
 
 def reason(error: BaseException) -> str:
-    """An error in one line."""
-    return " ".join(str(error).split())[:300] or type(error).__name__
+    """An error in one line, with its type where the text alone says little, as of a missing key."""
+    plain = isinstance(error, RuntimeError | ValueError | TypeError | UserError)
+    return _text(error) if plain and _text(error) else typed_reason(error)
+
+
+def typed_reason(error: BaseException) -> str:
+    """An error in one line, its type in front."""
+    return ": ".join(filter(None, (type(error).__name__, _text(error))))
+
+
+def _text(error: BaseException) -> str:
+    return " ".join(str(error).split())[:300]
 
 
 def _remedy(inputs: Sequence[Input]) -> str:
@@ -109,7 +119,10 @@ def _attempt(
     network: nn.Module, inputs: Sequence[Input], batch: int, number_type: torch.dtype, device: str, guard: _Guard
 ) -> Tape:
     stand_ins = stand_ins_for(network, lambda tensor, is_parameter: stand_in(tensor, is_parameter, device, number_type))
-    given = [make_input(spec, batch, number_type, device) for spec in inputs]
+    try:
+        given = [make_input(spec, batch, number_type, device) for spec in inputs]
+    except (RuntimeError, TypeError) as error:
+        raise _Failed("the inputs are too large", error) from None
     recorder = Recorder(network, stand_ins, given, device)
     with lent(network, stand_ins, training=False), undisturbed():
         try:
@@ -117,7 +130,7 @@ def _attempt(
                 outputs = recorder.find_values(network(*given))
         except FloatIndices:
             raise
-        except Exception as error:  # noqa: BLE001 - a user's model may raise anything
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a user's model may raise anything
             raise _Failed(recorder.where, error) from None
     return recorder.tape(outputs, _weights(network, stand_ins, recorder))
 

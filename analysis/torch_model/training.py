@@ -93,7 +93,7 @@ def play_step(
     try:
         with undisturbed(), manner:
             return _play(network, inputs, batch, number_type, mixed_precision, is_real=is_real)
-    except Exception as error:  # noqa: BLE001 - a user's model may raise anything
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a user's model may raise anything
         if is_real or any(place.tensor.is_meta for place in weight_places(network)):
             line = f"a training step of {type(network).__name__} fails: {reason(error)}"
             raise Untrainable(f"{line}; its memory in inference is known all the same") from None

@@ -77,7 +77,9 @@ def analyze(
     from nas.study import Question, study
     from nas.targets import find, parse_input, parse_parameters
 
-    _refuse_what_would_be_ignored(targets, compare=compare, layers=layers, draw=draw, unfold=unfold)
+    _refuse_what_would_be_ignored(
+        targets, compare=compare, layers=layers, draw=draw, unfold=unfold, latency=latency, profile=profile
+    )
     parsed = [parse_input(text) for text in inputs or ()]
     question = Question(
         input_shapes=tuple(shape for shape, _ in parsed),
@@ -116,16 +118,25 @@ def analyze(
 
 
 def _refuse_what_would_be_ignored(
-    targets: list[str], *, compare: bool, layers: bool, draw: Path | None, unfold: bool
+    targets: list[str],
+    *,
+    compare: bool,
+    layers: bool,
+    draw: Path | None,
+    unfold: bool,
+    latency: str | None,
+    profile: str | None,
 ) -> None:
     if compare and (layers or draw is not None):
         raise UserError("--compare shows totals side by side: leave --layers and --draw out, or analyse one network")
     if len(targets) > 1 and not compare:
         raise UserError(f"{len(targets)} targets: add --compare to see them side by side, or give one")
+    if latency is not None and profile is not None:
+        raise UserError("--latency measures this machine, --profile estimates for another: ask for one of them")
     if unfold and draw is None:
         raise UserError("--unfold is for drawings: add --draw FILE.svg, or leave it out")
     if draw is not None and draw.suffix.lower() != ".svg":
-        raise UserError(f"--draw writes SVG: name the file {draw.with_suffix('.svg').name!r} instead of {draw.name!r}")
+        raise UserError(f"--draw writes SVG: name a file like {draw.stem or 'network'}.svg, not {str(draw)!r}")
 
 
 def _graph_of(network: "Architecture | torch.nn.Module", target: str, option: str) -> "Architecture":

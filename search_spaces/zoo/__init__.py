@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import Any
 
 from search_spaces.architecture import Architecture
-from search_spaces.errors import unknown_name
+from search_spaces.errors import UserError, unknown_name
 
 NETWORKS: dict[str, str] = {
     "alexnet": "search_spaces.zoo.alexnet:alexnet",
@@ -64,5 +64,8 @@ def load(name: str, **parameters: Any) -> Architecture:
     for parameter in parameters:
         if parameter not in known:
             raise unknown_name(f"parameter of the network {name!r}", parameter, known)
+    for parameter, value in parameters.items():
+        if isinstance(known[parameter].default, bool) and not isinstance(value, bool):
+            raise UserError(f"{parameter} of the network {name!r} must be true or false, got {value!r}")
     # Lists, as files have them, would make the graph unhashable.
     return make(**{key: tuple(value) if isinstance(value, list) else value for key, value in parameters.items()})

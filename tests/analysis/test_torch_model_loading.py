@@ -104,7 +104,7 @@ BAD = {
     "./model.py:Needs": "calling 'Needs' fails: .*width.*; name a function that makes the model without arguments",
     "./model.py:breaks": "calling 'breaks' fails: a reason of two lines; mend it",
     "./model.py:gives_none": "'gives_none' gives a NoneType, no nn.Module",
-    "./model.py:leaves": "calling 'leaves' fails: 3",
+    "./model.py:leaves": "calling 'leaves' fails: SystemExit: 3",
     "./broken.py:make": "broken.py fails: SyntaxError: invalid syntax",
     "./raises.py:make": "raises.py fails: RuntimeError: no way; mend it",
     "nowhere.at_all:make": "cannot import 'nowhere.at_all': ModuleNotFoundError: No module named 'nowhere'",

@@ -231,12 +231,12 @@ BAD = {
     "own failure": (
         nn.Sequential(nn.Identity(), Computes(failing)),
         [(4,)],
-        r"^module '1' \(Computes\) fails: 'the third",
+        r"^module '1' \(Computes\) fails: KeyError: 'the third",
     ),
     "failure behind another": (
         Computes(lambda self, x: failing(self, self.a(x)), a=nn.Linear(4, 4)),
         [(4,)],
-        "^Computes fails: 'the third",
+        "^Computes fails: KeyError: 'the third",
     ),
     "whole numbers wanted": (Computes(lambda self, x: nn.functional.one_hot(x + 1)), [(4,)], "128:int64"),
     "no forward": (nn.Module(), [(4,)], "^Module fails: .*forward"),
