@@ -6,7 +6,7 @@ weight for each group of features; observations add independent noise. Mean and 
 searched for is the weights and the share of the noise alone.
 
 References:
-    Rasmussen, Williams: Gaussian Processes for Machine Learning. MIT Press 2006 (algorithm 2.1, equations 5.9 and 5.12).
+    Rasmussen, Williams: Gaussian Processes for Machine Learning. MIT Press 2006 (algorithm 2.1, equation 5.9).
 """
 
 from dataclasses import dataclass
@@ -54,15 +54,6 @@ class Posterior:
     def noise_deviation(self) -> float:
         """The standard deviation of the noise of one observation."""
         return float((self.variance * self.parameters.noise) ** 0.5)
-
-    def left_out(self, values: Array) -> Array:
-        """What is predicted of each of the `values` that it was given from all the others (equation 5.12).
-
-        Mean, variance and parameters are those of all.
-        """
-        inverse = cho_solve((self._factor, True), numpy.eye(len(values)), check_finite=False)
-        predictions: Array = values - self._solved / numpy.diag(inverse)
-        return predictions
 
     def predict(self, distances: Array) -> tuple[Array, Array]:
         """Mean and standard deviation of the signal, noise left out, at inputs with these distances.

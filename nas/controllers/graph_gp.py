@@ -6,9 +6,9 @@ proposal is the class, not seen before, of the greatest expected improvement ove
 out, so that a lucky run is no bar) among random architectures and those that a climb on the decision neighbourhood
 finds from the ones believed best.
 
-The incumbent is chosen by what each class seen is worth: between what was observed and what the surrogate predicts of
-it from all others, by how well it does so among the best (`denoising`). Where it is known how much of what the
-surrogate does not explain is the architecture's own, `own_share` goes so far from the posterior mean to the observation.
+The incumbent is chosen by the estimate of each class seen: its posterior mean, moved by `own_share` of the way to what
+was observed. What the surrogate leaves unexplained is in part noise and in part the architecture's own; single runs
+cannot tell how much, so without knowledge the share is one half, the mean of a uniform prior.
 
 - While other proposals are out, scores are independent draws from the posterior (Thompson sampling), so that those made
   at the same time differ.
@@ -45,7 +45,6 @@ from nas.controllers.acquisition import expected_improvement, independent_sample
 from nas.controllers.candidates import Candidate
 from nas.controllers.climb import Climb
 from nas.controllers.controller import Controller, Proposal
-from nas.controllers.denoising import denoised
 from nas.controllers.gaussian_process import Array
 from nas.controllers.graph_features import GROUPS
 from nas.controllers.graph_surrogate import Beliefs, GraphSurrogate
@@ -81,12 +80,12 @@ class GraphGaussianProcess(Controller):
         *,
         seed: int = 0,
         initial: int = 10,
-        own_share: float | None = None,
+        own_share: float = 0.5,
     ) -> None:
         super().__init__(space, objectives, seed=seed)
         if initial < 2:
             raise UserError(f"controller 'graph-gp': initial must be at least 2, got {initial}")
-        if own_share is not None and not 0.0 <= own_share <= 1.0:
+        if not 0.0 <= own_share <= 1.0:
             raise UserError(f"controller 'graph-gp': own_share must be from 0 to 1, got {own_share}")
         self._own_share = own_share
         self._candidates = OpenCandidates(space)
@@ -109,15 +108,11 @@ class GraphGaussianProcess(Controller):
         if beliefs is None or len(self.objectives) > 1:
             return None
         classes = list(self._surrogate.classes.values())
-        observed, means = beliefs.observed[0], beliefs.means[0]
-        if self._own_share is None:
-            worth = denoised(observed, beliefs.left_out(0))
-        else:
-            worth = means + self._own_share * (observed - means)
+        estimates = beliefs.means[0] + self._own_share * (beliefs.observed[0] - beliefs.means[0])
         complete = [index for index, known in enumerate(classes) if known.number in self._complete]
         if not complete:
             return None
-        return classes[max(complete, key=lambda index: float(worth[index]))].number
+        return classes[max(complete, key=lambda index: float(estimates[index]))].number
 
     def propose(self, number: int, *, rng: random.Random) -> Proposal:
         beliefs = self._surrogate.beliefs()

@@ -52,11 +52,6 @@ class Beliefs:
     _posteriors: tuple[Posterior | None, ...]
     _distances: Distances
 
-    def left_out(self, objective: int) -> Array:
-        """What is made of each class by all others, for one objective; exact figures are what they are."""
-        posterior = self._posteriors[objective]
-        return self.observed[objective] if posterior is None else posterior.left_out(self.observed[objective])
-
     def predict(self, candidates: Sequence[Candidate]) -> tuple[Array, Array]:
         """Means and standard deviations of candidates, noise left out: both (objectives, candidates)."""
         distances = self._distances.to(candidates)
