@@ -14,6 +14,7 @@ from analysis.receptive_field import Field
 from analysis.torch_model.layers import activation_bytes, module_layers, rows_of
 from analysis.torch_model.macs import macs_of
 from analysis.torch_model.receptive_field import Following, follow
+from analysis.torch_model.recorder import LOOK_UPS
 from analysis.torch_model.run import Input, run_to_tape
 from analysis.torch_model.sight import field_of
 from analysis.torch_model.tape import Tape
@@ -115,11 +116,26 @@ class ModuleReport:
         return self._played[mixed_precision].with_optimizer(optimizer)
 
     def operation_costs(self) -> Iterator[tuple[int, int]]:
-        """The MACs of each operation that is not a view, and the bytes that it reads and gives."""
-        for operation, macs in zip(self._read.tape.operations, self._read.macs, strict=True):
-            if not operation.kind.is_view:
-                moved = [*operation.values(), *operation.outputs]
-                yield macs, sum(value.size_bytes for value in moved)
+        """The MACs of each operation that is not a view, and the bytes that it reads and gives at least.
+
+        A weight is read once, however often a recurrent layer needs it; of a table no more than what is looked up.
+        """
+        tape = self._read.tape
+        weights = {id(weight.storage) for weight in tape.weights}
+        read: set[int] = set()
+        for operation, macs in zip(tape.operations, self._read.macs, strict=True):
+            if operation.kind.is_view:
+                continue
+            made = sum(value.size_bytes for value in operation.outputs)
+            most = made if operation.kind.name in LOOK_UPS else float("inf")
+            moved = made
+            for value in operation.values():
+                if id(value.storage) not in weights:
+                    moved += value.size_bytes
+                elif id(value.storage) not in read:
+                    read.add(id(value.storage))
+                    moved += int(min(value.size_bytes, most))
+            yield macs, moved
 
     def figures(self) -> dict[str, int]:
         """`FIGURES` by name; `receptive_field` is its size along the largest axis, 0 if nothing is seen."""

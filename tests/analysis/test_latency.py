@@ -6,8 +6,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 
 import search_spaces
+from analysis import analyze
 from analysis.device_profile import PROFILES, DeviceProfile, find_profile
 from analysis.latency import measure_latency, measure_profile
 from analysis.roofline import roofline
@@ -70,6 +72,18 @@ def test_profiles_are_plausible(name: str) -> None:
     assert ladder == sorted(ladder)
     assert 1e10 < profile.bytes_per_second < 1e13
     assert roofline(zoo.load("resnet50"), profile).latency_ms > 0
+
+
+def test_a_weight_is_moved_once_and_of_a_table_what_is_looked_up() -> None:
+    table = nn.Embedding(100_000, 8)
+    moved = [moved for _, moved in analyze(table, input_shape=(16,), input_dtypes=("int64",)).operation_costs()]
+    assert moved == [16 * 8 + 2 * 4 * 16 * 8]
+    recurrent = nn.LSTM(8, 8, batch_first=True)
+    weights = 4 * sum(weight.numel() for weight in recurrent.parameters())
+    short, long = (
+        sum(moved for _, moved in analyze(recurrent, input_shape=(length, 8)).operation_costs()) for length in (10, 20)
+    )
+    assert long - short <= short - weights + 4 * 10 * 8
 
 
 def test_a_latency_is_measured_and_lies_above_the_roofline_of_this_machine() -> None:
