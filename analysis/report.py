@@ -103,6 +103,7 @@ class Report:
         """The report under its JSON names, layers included; a receptive field that sees nothing is null."""
         fraction = receptive_fraction(self.receptive_field, self.architecture.input_shapes[0])
         return {
+            "inputs": [{"shape": list(shape), "dtype": self.dtype} for shape in self.architecture.input_shapes],
             "batch": self.batch,
             "dtype": self.dtype,
             "params": self.params,

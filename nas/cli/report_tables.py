@@ -80,10 +80,16 @@ def _trace_rows(study: "Study") -> list[tuple[str, object, str]]:
 
 def compare_table(studies: Mapping[str, "Study"]) -> "Group":
     """One column for each network, one row for each figure."""
-    columns = [{name: value for name, value, _ in summary_rows(study)} for study in studies.values()]
+    columns = [
+        {"input": ", ".join(study.inputs), **{name: value for name, value, _ in summary_rows(study)}}
+        for study in studies.values()
+    ]
     names = dict.fromkeys(name for column in columns for name in column)
     rows = [(name, *(column.get(name) for column in columns)) for name in names]
-    return make_table("Side by side", ("figure", *studies), rows)
+    question = next(iter(studies.values())).question
+    how = f"{question.optimizer}{', mixed precision' if question.mixed_precision else ''}"
+    title = f"Side by side: batch {question.batch}, {question.dtype}, training with {how}"
+    return make_table(title, ("figure", *studies), rows)
 
 
 def layer_table(layers: Sequence["Layer"], *, counts: Mapping[str, int] | None = None, convention: str = "") -> "Group":
@@ -92,7 +98,7 @@ def layer_table(layers: Sequence["Layer"], *, counts: Mapping[str, int] | None =
     `counts` adds a column with what `convention` counts in each layer.
     """
     columns = ["layer", "operation", "output", "params", "macs", *([convention] if counts is not None else [])]
-    columns += ["weight_bytes", "activation_bytes", "flops/byte", "sees", "stride", "centre", "fraction", ""]
+    columns += ["weight_bytes", "activation_bytes", "flops/byte", "sees", "stride", "centre", "fraction", "note"]
     border = next((layer.name for layer in layers if layer.unproductive), None)
     rows = [
         (
@@ -106,7 +112,7 @@ def layer_table(layers: Sequence["Layer"], *, counts: Mapping[str, int] | None =
             layer.activation_bytes,
             round(layer.arithmetic_intensity, 2),
             *_sight(layer),
-            "border" if layer.name == border else "unproductive" if layer.unproductive else "",
+            ("unproductive, border" if layer.name == border else "unproductive") if layer.unproductive else "",
         )
         for layer in layers
     ]

@@ -79,6 +79,7 @@ def test_json_has_the_names_that_are_promised() -> None:
     report = json.loads(json.dumps(analyze(small_network()).to_dict()))
     layers = report.pop("layers")
     assert report == {
+        "inputs": [{"shape": [1, 8, 6], "dtype": "float32"}],
         "batch": 1,
         "dtype": "float32",
         "params": 36 + 8 + 10,

@@ -117,6 +117,19 @@ def test_networks_side_by_side(run: Run) -> None:
     assert [document["target"] for document in documents] == ["resnet18", "resnet50"]
 
 
+def test_side_by_side_tells_what_the_figures_hold_for(run: Run) -> None:
+    ran = run("analyze", "--compare", "resnet18", "lenet5", "--batch", "4", "--optimizer", "adam")
+    assert ran.code == 0, ran.err
+    title, _, first, *_ = ran.out.splitlines()
+    assert title == "Side by side: batch 4, float32, training with adam"
+    assert first.split() == ["input", "3x224x224", "1x32x32"]
+
+
+def test_every_unproductive_layer_says_so(run: Run) -> None:
+    out = run("analyze", "resnet50", "--layers").out
+    assert (out.count("unproductive, border"), out.count(" unproductive")) == (1, 4)
+
+
 def test_a_drawing_is_written(run: Run, tmp_path: Path) -> None:
     for name, options in (("folded.svg", []), ("unfolded.svg", ["--unfold"])):
         ran = run("analyze", "resnet18", "--draw", name, *options)
