@@ -222,8 +222,10 @@ def command(table: str, *arguments: str, controllers: str = CONTROLLERS, budget:
 
 def test_ctrl_c_leaves_no_process(table: str, tmp_path: Path) -> None:
     arguments = command(table, "--seeds", "1000", "--workers", "2", "--out", "out", budget=40)
+    # Tests that a shell runs in its background begin with Ctrl-C ignored, and so would the driver.
+    heeds = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
     driver = subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, *arguments],
+        [sys.executable, "-c", heeds + SCRIPT, *arguments],
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
