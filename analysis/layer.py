@@ -26,7 +26,8 @@ class Layer:
     - `receptive_field` is on the network's first input, None if nothing of that arrives; `receptive_fraction` is the
       share of that input which a window of this size can hold.
     - `unproductive`: it slides a window over a value whose own windows on the input are larger than the input, borders
-      not cut off, so that it can bring in nothing new but at the borders. What arrives by gates and other global branches is left out of this.
+      not cut off, so that it can bring in nothing new but at the borders. What arrives by gates and other global
+      branches is left out of this.
 
     References:
         Richter, Byttner, Krumnack, Wiedenroth, Schallner, Shenk: (Input) Size Matters for CNN Classifiers. ICANN 2021.
