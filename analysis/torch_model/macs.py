@@ -141,6 +141,9 @@ FREE = {f"aten.{name}" for names in _FREE.values() for name in names.split()} | 
 }
 """What torch's tags and schemas do not tell to be free: what multiplies no matrices, by what it does instead."""
 
+LOOK_UPS = frozenset(f"aten.{name}" for name in _FREE["looked up"].split())
+"""What reads of a table no more than it gives."""
+
 
 def macs_of(operation: Operation) -> int | None:
     """The MACs of an operation; None if it is not known what it takes."""

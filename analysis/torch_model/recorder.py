@@ -29,7 +29,7 @@ _COMPOSITE = torch._C.DispatchKey.CompositeImplicitAutograd
 _ATTENTION = torch.ops.aten.scaled_dot_product_attention.default
 _OF_NUMBERS = ("aten._local_scalar_dense", "aten.lift_fresh", "aten.detach")
 """What `torch.tensor` and `item` do: they work on the numbers that a model has made itself."""
-LOOK_UPS = ("aten.embedding", "aten._embedding_bag", "aten._embedding_bag_forward_only")
+_LOOK_UPS = ("aten.embedding", "aten._embedding_bag", "aten._embedding_bag_forward_only")
 
 REREAD = Kind("nas.reread", {}, {}, False, False, True, (), False, False)
 """A value whose storage was written to through another one, as it is read again: the old value, the writes since then,
@@ -190,7 +190,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             known = {name: value for name, (_, (value,)) in named.items()}
         else:
             known = keywords
-        if kind.name in LOOK_UPS:
+        if kind.name in _LOOK_UPS:
             self._check_indices(tensors[1])
         if self._is_meta:
             result = self._run_on_meta(kind, run, tensors, keywords, values, known)

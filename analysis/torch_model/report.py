@@ -12,9 +12,8 @@ from analysis.cost import FLOPS_PER_MAC
 from analysis.layer import Layer, field_to_dict, receptive_fraction
 from analysis.receptive_field import Field
 from analysis.torch_model.layers import activation_bytes, module_layers, rows_of
-from analysis.torch_model.macs import macs_of
+from analysis.torch_model.macs import LOOK_UPS, macs_of
 from analysis.torch_model.receptive_field import Following, follow
-from analysis.torch_model.recorder import LOOK_UPS
 from analysis.torch_model.run import Input, run_to_tape
 from analysis.torch_model.sight import field_of
 from analysis.torch_model.tape import Tape
@@ -126,16 +125,17 @@ class ModuleReport:
         for operation, macs in zip(tape.operations, self._read.macs, strict=True):
             if operation.kind.is_view:
                 continue
-            made = sum(value.size_bytes for value in operation.outputs)
-            most = made if operation.kind.name in LOOK_UPS else float("inf")
-            moved = made
+            made_bytes = sum(value.size_bytes for value in operation.outputs)
+            read_bytes = 0
             for value in operation.values():
-                if id(value.storage) not in weights:
-                    moved += value.size_bytes
-                elif id(value.storage) not in read:
-                    read.add(id(value.storage))
-                    moved += int(min(value.size_bytes, most))
-            yield macs, moved
+                storage = id(value.storage)
+                if storage in read:
+                    continue
+                if storage in weights:
+                    read.add(storage)
+                looks_up = operation.kind.name in LOOK_UPS
+                read_bytes += min(value.size_bytes, made_bytes) if looks_up else value.size_bytes
+            yield macs, read_bytes + made_bytes
 
     def figures(self) -> dict[str, int]:
         """`FIGURES` by name; `receptive_field` is its size along the largest axis, 0 if nothing is seen."""

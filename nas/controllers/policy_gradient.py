@@ -25,7 +25,7 @@ from nas.controllers.ranking import Ranking
 from nas.objectives import Objective
 from search_spaces.choices import Decision
 from search_spaces.errors import UserError
-from search_spaces.space import SearchSpace
+from search_spaces.space import Elaboration, SearchSpace
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +89,10 @@ class PolicyGradient(Controller):
     def _drawn(self, rng: random.Random) -> Proposal:
         elaboration, log_probabilities = self._policy.draw(self.space, rng=rng)
         return Proposal(elaboration, information={"log_probabilities": log_probabilities})
+
+    def adopt(self, elaboration: Elaboration, number: int, *, rng: random.Random) -> Proposal:
+        log_probabilities, _ = self._policy.evaluate([elaboration.decisions])
+        return Proposal(elaboration, information={"log_probabilities": log_probabilities[0].tolist()})
 
     def observe(self, trial: Trial) -> None:
         self._known.add(trial)

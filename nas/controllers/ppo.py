@@ -17,16 +17,14 @@ References:
     Zoph, Vasudevan, Shlens, Le: Learning Transferable Architectures for Scalable Image Recognition. CVPR 2018.
 """
 
-import random
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from nas.controllers.controller import Proposal
 from nas.controllers.policy_gradient import Episode, PolicyGradient
 from nas.objectives import Objective
-from search_spaces.space import Elaboration, SearchSpace
+from search_spaces.space import SearchSpace
 
 
 class Ppo(PolicyGradient):
@@ -66,10 +64,6 @@ class Ppo(PolicyGradient):
         self._require("epochs", epochs, epochs >= 1, "at least 1")
         self._require("clip", clip, clip > 0, "above 0")
         self._clip = clip
-
-    def adopt(self, elaboration: Elaboration, number: int, *, rng: random.Random) -> Proposal:
-        log_probabilities, _ = self._policy.evaluate([elaboration.decisions])
-        return Proposal(elaboration, information={"log_probabilities": log_probabilities[0].tolist()})
 
     def _objective(self, episodes: Sequence[Episode], log_probabilities: Tensor, advantages: Tensor) -> Tensor:
         questions = log_probabilities.shape[1]

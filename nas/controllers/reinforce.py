@@ -20,15 +20,13 @@ References:
     Zoph, Le: Neural Architecture Search with Reinforcement Learning. ICLR 2017.
 """
 
-import random
 from collections.abc import Sequence
 
 from torch import Tensor
 
-from nas.controllers.controller import Proposal
 from nas.controllers.policy_gradient import Episode, PolicyGradient
 from nas.objectives import Objective
-from search_spaces.space import Elaboration, SearchSpace
+from search_spaces.space import SearchSpace
 
 
 class Reinforce(PolicyGradient):
@@ -63,10 +61,6 @@ class Reinforce(PolicyGradient):
             baseline_decay=baseline_decay,
             steps=1,
         )
-
-    def adopt(self, elaboration: Elaboration, number: int, *, rng: random.Random) -> Proposal:
-        log_probabilities, _ = self._policy.evaluate([elaboration.decisions])
-        return Proposal(elaboration, information={"log_probabilities": log_probabilities[0].tolist()})
 
     def _objective(self, episodes: Sequence[Episode], log_probabilities: Tensor, advantages: Tensor) -> Tensor:
         return (advantages * log_probabilities.sum(1)).mean()
