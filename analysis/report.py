@@ -11,7 +11,7 @@ from analysis.receptive_field import Field
 from analysis.totals import graph_totals
 from analysis.training_memory import TrainingMemory, training_memory
 from search_spaces.architecture import Architecture
-from search_spaces.errors import UserError, unknown_name
+from search_spaces.errors import InvalidArchitecture, UserError, unknown_name
 from search_spaces.ops import Shape
 
 if TYPE_CHECKING:
@@ -179,8 +179,19 @@ def analyze(
             "the inputs of an architecture are of the type of its numbers; give number types for torch models"
         )
     if input_shape is not None:
-        network = Architecture(network.graph, _each(input_shape))
+        network = _with_inputs(network, _each(input_shape))
     return _report(network, batch, dtype, element_bytes)
+
+
+def _with_inputs(architecture: Architecture, shapes: tuple[Shape, ...]) -> Architecture:
+    try:
+        return Architecture(architecture.graph, shapes)
+    except InvalidArchitecture as error:
+        given, own = (
+            ", ".join("x".join(map(str, shape)) for shape in each) for each in (shapes, architecture.input_shapes)
+        )
+        reason = str(error).removeprefix("rule shapes: ").removeprefix("rule inputs: ")
+        raise InvalidArchitecture(f"input {given}: {reason}; the network's own input is {own}") from None
 
 
 def _each(input_shape: Shapes) -> tuple[Shape, ...]:

@@ -42,6 +42,8 @@ def find(target: str, *, db: str, parameters: dict[str, Any]) -> "Architecture |
         from analysis.torch_model import load_module
 
         return load_module(target)
+    if target.endswith(".py"):
+        raise UserError(f"{target}: name what in it makes the model, like {target}:make")
     if target.endswith(".json"):
         return _read(Path(target))
     if len(target) >= LEAST_KEY_LENGTH and set(target) <= _KEY_DIGITS:
@@ -76,6 +78,8 @@ def parse_parameters(settings: Iterable[str], *, option: str = "--set") -> dict[
         name, sign, value = setting.partition("=")
         if not sign or not name:
             raise UserError(f"{option} {setting!r}: give NAME=VALUE, like auxiliary=true")
+        if name in parameters:
+            raise UserError(f"{option} {name}: it is given twice; give it once")
         try:
             parameters[name] = json.loads(value)
         except json.JSONDecodeError:

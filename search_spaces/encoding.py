@@ -53,7 +53,9 @@ def decode(text: str) -> tuple[Graph, tuple[Shape, ...]]:
     """
     document = _parse(text)
     if not isinstance(document, dict) or document.get("format") != FORMAT:
-        raise UserError(f'not an architecture: the JSON must be an object with "format": "{FORMAT}"')
+        raise UserError(
+            f'not an architecture: the JSON must be an object with "format": "{FORMAT}", as to_json writes it'
+        )
     version = document.get("version")
     if type(version) is not int or version < 1:
         raise _malformed("version", f"must be a positive whole number, got {_shown(version)}")

@@ -1,6 +1,7 @@
 """The command line: data on stdout, everything else on stderr, errors as one line and an exit code."""
 
 import errno
+import os
 import sys
 from collections.abc import Sequence
 
@@ -28,6 +29,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("nas: interrupted", file=sys.stderr)  # noqa: T201
         return 130
+    except BrokenPipeError:
+        # Who reads has seen enough (`| head`). What Python would still flush at its end must not fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise

@@ -15,11 +15,18 @@ DatabaseOption = Annotated[str, typer.Option("--db", metavar="URL", help="The da
 DEFAULT_DATABASE = "nas.db"
 
 
+class _DataConsole(Console):
+    """Leaves it to `nas.cli.main` what becomes of a reader that has gone: for rich it is a failure."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 def stdout() -> Console:
     """The console for data; tables are never cut where there is no terminal."""
-    console = Console(highlight=False)
+    console = _DataConsole(highlight=False)
     if not console.is_terminal:
-        console = Console(highlight=False, width=240)
+        console = _DataConsole(highlight=False, width=240)
     return console
 
 

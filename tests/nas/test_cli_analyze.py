@@ -130,6 +130,13 @@ def test_every_unproductive_layer_says_so(run: Run) -> None:
     assert (out.count("unproductive, border"), out.count(" unproductive")) == (1, 4)
 
 
+def test_a_reader_that_has_seen_enough_is_no_failure() -> None:
+    command = f"{sys.executable} -c 'import sys; from nas.cli import main; sys.exit(main())' analyze vgg16 --layers"
+    shell = ["bash", "-c", f"set -o pipefail; {command} | head -n 1"]
+    ran = subprocess.run(shell, capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stderr) == (0, "")
+
+
 def test_a_drawing_is_written(run: Run, tmp_path: Path) -> None:
     for name, options in (("folded.svg", []), ("unfolded.svg", ["--unfold"])):
         ran = run("analyze", "resnet18", "--draw", name, *options)
@@ -215,6 +222,10 @@ BAD_INPUT = {
     "a drawing that is not an SVG": (["lenet5", "--draw", "a.png"], 2, "a.svg"),
     "a drawing without a name": (["lenet5", "--draw", "."], 2, "network.svg"),
     "a latency here on another device": (["lenet5", "--latency", "cpu", "--profile", "h100-sxm"], 2, "one of them"),
+    "an input of another kind": (["resnet50", "--input", "3x224"], 2, "the network's own input is 3x224x224"),
+    "one input too many": (["resnet50", "--input", "3x8x8", "--input", "4"], 2, "own input is 3x224x224"),
+    "a file without a name in it": (["./model.py"], 2, "./model.py:make"),
+    "a parameter twice": (["resnet50", "--set", "classes=10", "--set", "classes=20"], 2, "given twice"),
     "a switch that is none": (["googlenet", "--set", "auxiliary=no"], 2, "true or false"),
     "more than memory holds": (["lenet5", "--latency", "cpu", "--batch", "2000000000"], 2, "smaller --batch"),
     "a drawing in no directory": (["lenet5", "--draw", "absent/a.svg"], 2, "absent/a.svg"),
