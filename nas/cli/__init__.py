@@ -30,11 +30,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("nas: interrupted", file=sys.stderr)  # noqa: T201
         return 130
     except BrokenPipeError:
-        # Who reads has seen enough (`| head`). What Python would still flush at its end must not fail again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Who reads has seen enough (`| head`).
+        _give_up_stdout()
         return 0
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
+        _give_up_stdout()
         print(f"nas: cannot write the output: {error.strerror}; make room", file=sys.stderr)  # noqa: T201
         return 4
+
+
+def _give_up_stdout() -> None:
+    """Lets what Python still flushes at its end go nowhere, for it would fail again and set an exit code of its own."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,6 +1,7 @@
 """`nas analyze`: what it prints for each kind of target, and what bad input gets."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -130,10 +131,12 @@ def test_every_unproductive_layer_says_so(run: Run) -> None:
     assert (out.count("unproductive, border"), out.count(" unproductive")) == (1, 4)
 
 
-def test_a_reader_that_has_seen_enough_is_no_failure() -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_has_seen_enough_is_no_failure(unbuffered: str) -> None:
     command = f"{sys.executable} -c 'import sys; from nas.cli import main; sys.exit(main())' analyze vgg16 --layers"
     shell = ["bash", "-c", f"set -o pipefail; {command} | head -n 1"]
-    ran = subprocess.run(shell, capture_output=True, text=True, check=False)
+    env = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    ran = subprocess.run(shell, capture_output=True, text=True, check=False, env=env)
     assert (ran.returncode, ran.stderr) == (0, "")
 
 
