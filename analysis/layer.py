@@ -1,6 +1,6 @@
 """The layers of a network: one row for each operation, with what it costs, holds and sees."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -117,6 +117,16 @@ def _is_unproductive(operation: Operation, before: Path | None, input_shape: Sha
     lengths = input_shape[1:] or input_shape
     windows = zip(operation.kernel, before.field, lengths, strict=True)
     return all(window.size > length for taps, window, length in windows if taps > 1)
+
+
+def last_map_of(layers: Sequence[Layer]) -> Layer | None:
+    """The last layer that gives a map whose positions see different parts of the input."""
+    return next((layer for layer in reversed(layers) if _has_positions(layer)), None)
+
+
+def _has_positions(layer: Layer) -> bool:
+    windows = layer.receptive_field or ()
+    return len(layer.output_shape) > 1 and bool(windows) and all(window.stride for window in windows)
 
 
 def receptive_fraction(windows: Field | None, input_shape: Shape) -> float | None:

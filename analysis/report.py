@@ -6,7 +6,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any, overload
 
 from analysis.cost import ELEMENT_BYTES, FLOPS_PER_MAC, Cost
-from analysis.layer import Layer, architecture_layers, field_to_dict, receptive_fraction
+from analysis.layer import Layer, architecture_layers, field_to_dict, last_map_of, receptive_fraction
 from analysis.receptive_field import Field
 from analysis.totals import graph_totals
 from analysis.training_memory import TrainingMemory, training_memory
@@ -102,6 +102,7 @@ class Report:
     def to_dict(self) -> dict[str, Any]:
         """The report under its JSON names, layers included; a receptive field that sees nothing is null."""
         fraction = receptive_fraction(self.receptive_field, self.architecture.input_shapes[0])
+        last_map = last_map_of(self.layers)
         return {
             "inputs": [{"shape": list(shape), "dtype": self.dtype} for shape in self.architecture.input_shapes],
             "batch": self.batch,
@@ -116,6 +117,7 @@ class Report:
             "peak_training_bytes": self.peak_training_bytes,
             "depth": self.depth,
             "receptive_field": field_to_dict(self.receptive_field, fraction),
+            "last_map": None if last_map is None else last_map.name,
             "unproductive": list(self.unproductive),
             "layers": [layer.to_dict() for layer in self.layers],
         }

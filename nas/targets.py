@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,8 @@ def find(target: str, *, db: str, parameters: dict[str, Any]) -> "Architecture |
         NotFound: no such file, database, search or architecture.
         UserError: none of these, or the file or the module is not usable.
     """
+    if "input_shape" in parameters:
+        raise UserError("the shape of the input is no parameter of --set: give it as --input 3x224x224")
     if target in zoo.NETWORKS:
         return zoo.load(target, **parameters)
     if parameters:
@@ -39,9 +42,7 @@ def find(target: str, *, db: str, parameters: dict[str, Any]) -> "Architecture |
 
         return SearchResult(db, head).best.architecture
     if colon:
-        from analysis.torch_model import load_module
-
-        return load_module(target)
+        return _module(target, head)
     if target.endswith(".py"):
         raise UserError(f"{target}: name what in it makes the model, like {target}:make")
     if target.endswith(".json"):
@@ -87,6 +88,17 @@ def parse_parameters(settings: Iterable[str], *, option: str = "--set") -> dict[
     return parameters
 
 
+def _module(target: str, source: str) -> "torch.nn.Module":
+    from analysis.torch_model import load_module
+
+    try:
+        return load_module(target)
+    except NotFound as error:
+        if "." in source:
+            raise
+        raise NotFound(f"{error}; if {source!r} is a search, give {source}:best") from None
+
+
 def _read(path: Path) -> Architecture:
     try:
         text = path.read_text(encoding="utf-8")
@@ -97,7 +109,19 @@ def _read(path: Path) -> Architecture:
     try:
         return Architecture.from_json(text)
     except UserError as error:
+        if _is_report(text):
+            raise UserError(
+                f"{path}: this is the output of a command, no architecture; give what it was made from"
+            ) from None
         raise type(error)(f"{path}: {error}") from None
+
+
+def _is_report(text: str) -> bool:
+    """Whether it is what one of our commands writes with `--json`."""
+    with suppress(ValueError, RecursionError):
+        document = json.loads(text)
+        return isinstance(document, dict) and "schema" in document and "format" not in document
+    return False
 
 
 def _unknown(target: str) -> UserError:

@@ -25,7 +25,7 @@ def load_module(target: str) -> nn.Module:
     Modules are looked for where Python does, and in the working directory; what a file imports, beside it too.
 
     Raises:
-        NotFound: there is no such file.
+        NotFound: there is no such file or module.
         UserError: it cannot be imported, has no such callable, or that needs arguments, fails, or gives no model.
     """
     source, _, name = target.rpartition(":")
@@ -71,7 +71,13 @@ def _import_module(name: str) -> ModuleType:
         return importlib.import_module(name)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a user's code may raise anything
         hint = "give the path of a file as ./file.py:callable, or install the package"
-        raise UserError(f"cannot import {name!r}: {typed_reason(error)}; {hint}") from None
+        is_absent = (
+            isinstance(error, ModuleNotFoundError)
+            and error.name is not None
+            and f"{name}.".startswith(f"{error.name}.")
+        )
+        refusal = NotFound if is_absent else UserError
+        raise refusal(f"cannot import {name!r}: {typed_reason(error)}; {hint}") from None
 
 
 def _import_file(path: Path) -> ModuleType:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from torch import nn
 
 from analysis.cost import FLOPS_PER_MAC
-from analysis.layer import Layer, field_to_dict, receptive_fraction
+from analysis.layer import Layer, field_to_dict, last_map_of, receptive_fraction
 from analysis.receptive_field import Field
 from analysis.torch_model.layers import activation_bytes, module_layers, rows_of
 from analysis.torch_model.macs import LOOK_UPS, macs_of
@@ -50,7 +50,8 @@ class ModuleReport:
     - `activation_bytes`: the outputs of all layers (see `layers`).
     - `peak_inference_bytes`: weights, inputs, and the most that lived at one time; `scaled_dot_product_attention` is
       one operation, as it is on a CPU or a GPU, and the fused path of `nn.TransformerEncoderLayer` is not taken.
-    - `depth`: the most convolutions, linear layers and matrix products on a path from an input to the first output.
+    - `depth`: the most convolutions, linear layers and matrix products on a path from an input to the first output:
+      both products of an attention, each step of a recurrent layer. None if the output cannot be followed to an input.
     - `receptive_field`: on the first input, whose axes are taken as channels, then positions; a vector of whole numbers
       has positions. None if nothing of it arrives, or by ways that cannot be followed, as through numpy.
     - `without_rule`: the operations of which it is not known how they mix positions; all is taken to arrive everywhere.
@@ -66,7 +67,7 @@ class ModuleReport:
     activation_bytes: int
     weight_bytes: int
     peak_inference_bytes: int
-    depth: int
+    depth: int | None
     receptive_field: Field | None
     uncounted: tuple[Uncounted, ...]
     without_rule: tuple[str, ...]
@@ -137,7 +138,7 @@ class ModuleReport:
                 read_bytes += min(value.size_bytes, made_bytes) if looks_up else value.size_bytes
             yield macs, read_bytes + made_bytes
 
-    def figures(self) -> dict[str, int]:
+    def figures(self) -> dict[str, int | None]:
         """`FIGURES` by name; `receptive_field` is its size along the largest axis, 0 if nothing is seen."""
         sizes = [window.size for window in self.receptive_field or ()]
         return {
@@ -154,6 +155,7 @@ class ModuleReport:
     def to_dict(self) -> dict[str, Any]:
         """The report under its JSON names, layers included; what is not known of a torch model is null."""
         shape = self.inputs[0].shape if self.inputs else ()
+        last_map = last_map_of(self.layers)
         try:
             peak_training_bytes: int | None = self.peak_training_bytes
         except Untrainable:
@@ -167,6 +169,7 @@ class ModuleReport:
             "fvcore_flops": None,
             "peak_training_bytes": peak_training_bytes,
             "receptive_field": field_to_dict(self.receptive_field, receptive_fraction(self.receptive_field, shape)),
+            "last_map": None if last_map is None else last_map.name,
             "uncounted": [each._asdict() for each in self.uncounted],
             "without_rule": list(self.without_rule),
             "traced_on": self.traced_on,
@@ -191,8 +194,10 @@ def analyze_module(
     Raises:
         UserError: a number type is unknown, or the model fails on such inputs.
     """
-    if not isinstance(network, nn.Module):
-        raise UserError(f"a torch model is an nn.Module, this is of the type {type(network).__name__!r}")
+    given: object = network
+    if not isinstance(given, nn.Module):
+        remedy = f"give a model, like {given.__name__}()" if isinstance(given, type) else "give one"
+        raise UserError(f"a torch model is an nn.Module, this is of the type {type(given).__name__!r}; {remedy}")
     types = [*input_dtypes, *[None] * (len(shapes) - len(input_dtypes))]
     if len(types) != len(shapes):
         raise UserError(f"{len(types)} number types for {len(shapes)} inputs; give one for each")
@@ -213,7 +218,7 @@ def analyze_module(
         # Weights may be different views of the same memory.
         weight_bytes=sum(storage.size_bytes for storage in {id(w.storage): w.storage for w in tape.weights}.values()),
         peak_inference_bytes=tape.peak_bytes,
-        depth=0 if first is None else _depths(tape, macs)[first.number] or 0,
+        depth=None if first is None else _depths(tape, macs)[first.number],
         receptive_field=None if first is None else field_of(following.sights[first.number]),
         uncounted=_uncounted(tape, counts),
         without_rule=following.without_rule,

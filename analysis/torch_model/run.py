@@ -6,9 +6,11 @@ get another number type; buffers are, since a run may write to them.
 """
 
 import sys
+import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -52,6 +54,8 @@ _ATTEMPTS: tuple[tuple[str, _Guard], ...] = (
     # Some models differentiate in their forward pass.
     ("cpu", torch.no_grad),
 )
+_NOT_OF_THE_MODEL = (str(Path(torch.__file__).parent), str(Path(__file__).parent), "<")
+"""Where the code lies that a run goes through besides the model's own."""
 _REFUSALS = ("meta", "data-dependent", "data dependent", "inference tensor", "does not require grad")
 """What is in torch's messages where it is not the model that fails, but the manner of the run."""
 
@@ -93,7 +97,7 @@ def run_to_tape(network: nn.Module, inputs: Sequence[Input], *, batch: int, dtyp
             attempts.insert(0, (device, guard))
         except _Failed as failure:
             if not attempts or not has_numbers or not failure.is_refusal:
-                raise UserError(f"{failure.where}: {reason(failure.error)}; {_remedy(known)}") from None
+                raise UserError(f"{failure.where}: {_located(failure.error)}; {_remedy(known)}") from None
 
 
 def reason(error: BaseException) -> str:
@@ -105,6 +109,17 @@ def reason(error: BaseException) -> str:
 def typed_reason(error: BaseException) -> str:
     """An error in one line, its type in front."""
     return ": ".join(filter(None, (type(error).__name__, _text(error))))
+
+
+def _located(error: BaseException) -> str:
+    """An error in one line, with the last line of the model's own code that it went through."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    own = [frame for frame in frames if not frame.f_code.co_filename.startswith(_NOT_OF_THE_MODEL)]
+    if not own:
+        return reason(error)
+    # The line at which it failed, not the one that the frame has come to since.
+    lines = {id(frame): line for frame, line in traceback.walk_tb(error.__traceback__)}
+    return f"{reason(error)} ({Path(own[-1].f_code.co_filename).name}:{lines[id(own[-1])]})"
 
 
 def _text(error: BaseException) -> str:

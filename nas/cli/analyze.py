@@ -12,6 +12,7 @@ from nas.cli.output import (
     DatabaseOption,
     JsonFlag,
     make_table,
+    print_wide,
     stderr,
     stdout,
     write_json,
@@ -52,7 +53,7 @@ def analyze(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Count as this tool does: macs, flops, fvcore, torchinfo, ptflops or thop; torch models: macs or flops.",
+            help="Count as this tool does: macs, flops, fvcore, torchinfo, ptflops, ptflops-aten or thop; torch models: macs or flops.",
         ),
     ] = None,
     optimizer: Annotated[str, typer.Option(help="sgd, momentum or adam: for the memory of training.")] = "momentum",
@@ -105,7 +106,10 @@ def analyze(
     if draw is not None:
         _draw(_graph_of(first.network, target, "--draw"), draw, title=target, unfold=unfold)
     if as_json:
-        documents = [{"target": target, **each.to_dict()} for target, each in studies.items()]
+        documents = [
+            {"target": target, "convolutionalized": convolutionalize, **each.to_dict()}
+            for target, each in studies.items()
+        ]
         write_json({"schema": 1, **({"networks": documents} if compare else documents[0])})
     elif compare:
         stdout().print(compare_table(studies))
@@ -114,7 +118,7 @@ def analyze(
         stdout().print(make_table(title, ("figure", "value", ""), summary_rows(first)))
         if layers:
             stdout().print()
-            stdout().print(layer_table(first.report.layers, counts=first.counts, convention=convention or ""))
+            print_wide(layer_table(first.report.layers, counts=first.counts, convention=convention or ""))
 
 
 def _refuse_what_would_be_ignored(

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -13,6 +14,9 @@ JsonFlag = Annotated[bool, typer.Option("--json", help="Write JSON to stdout ins
 DatabaseOption = Annotated[str, typer.Option("--db", metavar="URL", help="The database: a path or sqlite:///path.")]
 
 DEFAULT_DATABASE = "nas.db"
+
+_WIDEST = 1_000
+"""Columns of a terminal that the widest table stays below."""
 
 
 class _DataConsole(Console):
@@ -28,6 +32,13 @@ def stdout() -> Console:
     if not console.is_terminal:
         console = _DataConsole(highlight=False, width=240)
     return console
+
+
+def print_wide(renderable: RenderableType) -> None:
+    """Prints a table to stdout as wide as it is: a terminal breaks its lines, which reads better than columns of few letters."""
+    console = stdout()
+    width = Measurement.get(console, console.options.update(max_width=_WIDEST), renderable).maximum
+    _DataConsole(highlight=False, width=max(console.width, width)).print(renderable)
 
 
 def stderr() -> Console:

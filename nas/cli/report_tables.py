@@ -19,6 +19,8 @@ def figure_rows(report: "Report") -> list[tuple[str, object]]:
 
 def summary_rows(study: "Study") -> list[tuple[str, object, str]]:
     """All figures of a study as rows of a table, each with a reading that people take in at a glance."""
+    from analysis.layer import last_map_of
+
     report, training, question = study.report, study.training, study.question
     rows: list[tuple[str, object, str]] = [
         (name, value, _reading(name, value)) for name, value in report.figures().items() if name != "receptive_field"
@@ -32,8 +34,9 @@ def summary_rows(study: "Study") -> list[tuple[str, object, str]]:
     else:
         rows.append(("peak_training_bytes", training.peak_bytes, f"{bytes_text(training.peak_bytes)} with {how}"))
         rows.append(("saved for backward", training.saved_bytes, bytes_text(training.saved_bytes)))
-    rows.append(("receptive_field", windows_text(report.receptive_field), "of an output, on the input"))
-    last_map = next((layer for layer in reversed(report.layers) if _has_positions(layer)), None)
+    seen = "of an output, on the input" if report.receptive_field != () else "all of the input, which has no positions"
+    rows.append(("receptive_field", windows_text(report.receptive_field), seen))
+    last_map = last_map_of(report.layers)
     if last_map is not None:
         rows.append(("a position sees", windows_text(last_map.receptive_field), f"of the last map, {last_map.name}"))
     blind = report.unproductive
@@ -41,12 +44,6 @@ def summary_rows(study: "Study") -> list[tuple[str, object, str]]:
     rows.extend(_time_rows(study))
     rows.extend(_trace_rows(study))
     return rows
-
-
-def _has_positions(layer: "Layer") -> bool:
-    """Whether a layer gives a map whose positions see different parts of the input."""
-    windows = layer.receptive_field or ()
-    return len(layer.output_shape) > 1 and bool(windows) and all(window.stride for window in windows)
 
 
 def _time_rows(study: "Study") -> list[tuple[str, object, str]]:
@@ -74,7 +71,9 @@ def _trace_rows(study: "Study") -> list[tuple[str, object, str]]:
         names = ", ".join(report.without_rule)
         rows.append(("receptive_field at most", len(report.without_rule), f"taken to mix all positions: {names}"))
     if report.traced_on == "cpu":
-        rows.append(("traced on", "cpu", "its way depends on numbers: the figures are those of a random input"))
+        rows.append(
+            ("traced on", "cpu", "a run without numbers is not possible: the figures are those of a random input")
+        )
     return rows
 
 
@@ -125,18 +124,20 @@ def _sight(layer: "Layer") -> tuple[object, object, object, object]:
         return None, None, None, None
     return (
         windows_text(windows),
-        "x".join(f"{float(window.stride):g}" for window in windows),
-        "x".join(f"{window.centre:g}" for window in windows),
+        "x".join(f"{float(window.stride):g}" for window in windows) or None,
+        "x".join(f"{window.centre:g}" for window in windows) or None,
         layer.receptive_fraction,
     )
 
 
 def windows_text(windows: "Sequence[Window] | None") -> str | None:
-    """The size of a receptive field by axis (`427x427`)."""
-    return None if windows is None else "x".join(str(window.size) for window in windows)
+    """The size of a receptive field by axis (`427x427`); None where there is none, or the input has no axis."""
+    return "x".join(str(window.size) for window in windows) if windows else None
 
 
-def _reading(name: str, value: int) -> str:
+def _reading(name: str, value: int | None) -> str:
+    if value is None:
+        return "not known"
     if name.endswith("_bytes"):
         return bytes_text(value)
     for unit, size in (("G", 10**9), ("M", 10**6), ("k", 10**3)):

@@ -50,22 +50,35 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(NETWORKS))
 
 
+def defaults(name: str) -> dict[str, Any]:
+    """The parameters of a network by name, with the values that give it as it was published.
+
+    Raises:
+        UserError: there is no such network.
+    """
+    return {known: parameter.default for known, parameter in inspect.signature(_maker(name)).parameters.items()}
+
+
 def load(name: str, **parameters: Any) -> Architecture:
     """The network called `name`, as it was published unless `parameters` (`input_shape`, `classes`, …) tell otherwise.
 
     Raises:
         UserError: there is no such network, or it has no such parameter, or refuses its value.
     """
+    known = defaults(name)
+    for parameter, value in parameters.items():
+        if parameter not in known:
+            raise unknown_name(f"parameter of the network {name!r}", parameter, known)
+        if isinstance(known[parameter], bool) and not isinstance(value, bool):
+            raise UserError(f"{parameter} of the network {name!r} must be true or false, got {value!r}")
+    # Lists, as files have them, would make the graph unhashable.
+    given = {key: tuple(value) if isinstance(value, list) else value for key, value in parameters.items()}
+    return _maker(name)(**given)
+
+
+def _maker(name: str) -> Callable[..., Architecture]:
     if name not in NETWORKS:
         raise unknown_name("network", name, NETWORKS)
     module, _, function = NETWORKS[name].partition(":")
     make: Callable[..., Architecture] = getattr(import_module(module), function)
-    known = inspect.signature(make).parameters
-    for parameter in parameters:
-        if parameter not in known:
-            raise unknown_name(f"parameter of the network {name!r}", parameter, known)
-    for parameter, value in parameters.items():
-        if isinstance(known[parameter].default, bool) and not isinstance(value, bool):
-            raise UserError(f"{parameter} of the network {name!r} must be true or false, got {value!r}")
-    # Lists, as files have them, would make the graph unhashable.
-    return make(**{key: tuple(value) if isinstance(value, list) else value for key, value in parameters.items()})
+    return make

@@ -92,6 +92,7 @@ def test_json_has_the_names_that_are_promised() -> None:
         "peak_training_bytes": analyze(small_network()).peak_training_bytes,
         "depth": 2,
         "receptive_field": {"size": [9, 7], "stride": [0, 0], "centre": [3.0, 2.0], "fraction": 1.0},
+        "last_map": "stem.norm",
         "unproductive": [],
     }
     assert [layer["name"] for layer in layers] == ["stem.conv", "stem.norm", "pool", "flatten", "linear"]

@@ -107,7 +107,6 @@ BAD = {
     "./model.py:leaves": "calling 'leaves' fails: SystemExit: 3",
     "./broken.py:make": "broken.py fails: SyntaxError: invalid syntax",
     "./raises.py:make": "raises.py fails: RuntimeError: no way; mend it",
-    "nowhere.at_all:make": "cannot import 'nowhere.at_all': ModuleNotFoundError: No module named 'nowhere'",
     "..:make": "cannot import",
 }
 
@@ -118,6 +117,13 @@ def test_a_wrong_name_gets_one_line(directory: Path, target: str) -> None:
         load_module(target)
     assert "\n" not in str(caught.value)
     assert not isinstance(caught.value, NotFound)
+
+
+def test_a_module_that_is_not_there(directory: Path) -> None:
+    with pytest.raises(
+        NotFound, match=r"cannot import 'nowhere.at_all': ModuleNotFoundError: No module named 'nowhere'"
+    ):
+        load_module("nowhere.at_all:make")
 
 
 def test_a_file_that_is_not_there(directory: Path) -> None:

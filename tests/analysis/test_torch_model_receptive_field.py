@@ -268,7 +268,7 @@ def test_what_cannot_be_followed_is_not_told() -> None:
     through_numpy = Computes(lambda self, x: torch.from_numpy(x.numpy() * 2))
     report = analyze(through_numpy, input_shape=(3, 8, 8))
     assert (report.traced_on, report.receptive_field, report.figures()["receptive_field"]) == ("cpu", None, 0)
-    assert report.to_dict()["receptive_field"] is None
+    assert report.to_dict()["receptive_field"] is report.to_dict()["depth"] is None
     of_the_second = Computes(lambda self, x, y: y * 2)
     assert analyze(of_the_second, input_shape=((3, 8), (3, 8))).receptive_field is None
 

@@ -31,6 +31,11 @@ class Failing(nn.Module):
         raise RuntimeError("the third wheel\\nis square")
 
 
+class Careless(nn.Module):
+    def forward(self, x):
+        return {}["absent"]
+
+
 number = 3
 """
 
@@ -151,6 +156,7 @@ def test_a_convolutional_twin_takes_larger_inputs(run: Run) -> None:
     plain = run("analyze", "resnet18", "--json").document
     twin = run("analyze", "resnet18", "--convolutionalize", "--json").document
     assert (twin["params"], twin["macs"]) == (plain["params"], plain["macs"])
+    assert (twin["convolutionalized"], plain["convolutionalized"]) == (True, False)
     larger = run("analyze", "resnet18", "--convolutionalize", "--input", "3x288x288", "--json").document
     assert larger["layers"][-1]["output_shape"] == [1000, 3, 3]
 
@@ -180,6 +186,8 @@ def test_networks_are_listed(run: Run) -> None:
     assert set(rows) == set(zoo.names())
     assert rows["resnet50"]["params"] == 25_557_032
     assert "25,557,032" in run("networks").out
+    assert rows["wavenet"]["parameters"]["layers"] == 10
+    assert "auxiliary=false" in run("networks").out
 
 
 CYCLIC = {
@@ -238,7 +246,14 @@ BAD_INPUT = {
     "no such callable": (["./model.py:absent", "--input", "3x8x8"], 2, "absent"),
     "not a model": (["./model.py:number", "--input", "3x8x8"], 2, "number"),
     "no such file of models": (["./absent.py:make", "--input", "3x8x8"], 3, "absent.py"),
-    "no such module": (["absent_module:make", "--input", "3x8x8"], 2, "absent_module"),
+    "no such module": (
+        ["absent_module:make", "--input", "3x8x8"],
+        3,
+        "if 'absent_module' is a search, give absent_module:best",
+    ),
+    "the input as a parameter": (["resnet18", "--set", "input_shape=3x64x64"], 2, "give it as --input 3x224x224"),
+    "a report": (["report.json"], 2, "this is the output of a command"),
+    "an error in the model's code": (["./model.py:Careless", "--input", "3x8x8"], 2, "KeyError: 'absent' (model.py:"),
     "drawing a torch model": (["./model.py:small", "--input", "3x8x8", "--draw", "a.svg"], 2, "--draw"),
     "a tool's count of a torch model": (
         ["./model.py:small", "--input", "3x8x8", "--convention", "thop"],
@@ -253,6 +268,7 @@ def test_bad_input_gets_one_line_and_writes_nothing(
     run: Run, tmp_path: Path, model_file: str, arguments: list[str], code: int, says: str
 ) -> None:
     (tmp_path / "text.json").write_text("not JSON")
+    (tmp_path / "report.json").write_text('{"schema": 1, "target": "resnet18"}')
     (tmp_path / "cyclic.json").write_text(json.dumps(CYCLIC))
     (tmp_path / "newer.json").write_text(json.dumps({**CYCLIC, "version": 99}))
     before = set(tmp_path.iterdir())
