@@ -120,8 +120,12 @@ class SuccessiveHalving:
         for measurement in measurements:
             self._take_in(trial.number, trial, measurement)
 
+    def stopped_at(self, number: int) -> Measurement | None:
+        """The measurement at which a trial was stopped; None if it was not."""
+        return self._stopped.get(number)
+
     def end(self, number: int) -> Measurement | None:
-        """The measurement at which a trial that has ended was stopped; None if it was not."""
+        """Forgets that a trial was stopped, whose end is recorded; returns what `stopped_at` said."""
         return self._stopped.pop(number, None)
 
     def forget(self, number: int) -> None:

@@ -46,11 +46,13 @@ class FrontWeights:
         front = self._front()
         fallen = [number for number in self._kept if number not in front]
         for number in fallen:
-            digest = self._kept.pop(number).weights_sha256
+            digest = self._kept[number].weights_sha256
             assert digest is not None
             self._store.set_weights(self._search, number, None)
             if not self._store.weights_in_use(digest):
                 self._files.drop(digest)
+            # Last, so that it is done again where the database stopped answering.
+            del self._kept[number]
         return fallen
 
     def _front(self, *more: Trial) -> set[int | None]:

@@ -1,8 +1,20 @@
 """How far a search has come, as one value that any display can show."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from db.trial import UNBOUNDED, Trial
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerProgress:
+    """What one worker is at: which trial, how many of its epochs are measured, and for how long."""
+
+    worker: str
+    number: int
+    epoch: int
+    epochs: int
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +43,14 @@ class Progress:
     """The seconds of evaluation so far, added up over all trials."""
     time_budget_seconds: float | None = None
     """After how many of them no more trials are begun; None where only trials count."""
+    workers: tuple[WorkerProgress, ...] = ()
+    """Those that have a trial now."""
+    devices: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """By GPU, the bytes spoken for and all that it has."""
+    away_seconds: float | None = None
+    """For how long the database has not answered; None while it does."""
+    spooled: int = 0
+    """Results that wait on this machine's disk for the database to come back."""
 
     @property
     def is_bounded(self) -> bool:

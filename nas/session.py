@@ -3,35 +3,41 @@
 propose → simplify and key → known already? → analyse → constraints → record → hand out → record the result → observe.
 
 Only the session writes trials. It is a work source: executors ask it for tasks and bring it outcomes, from one thread.
+While the database does not answer, results that come in are kept on disk, and nothing new is begun.
 """
 
 import math
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from analysis import analyze
 from db.store import Store
-from db.trial import ArchitectureRecord, Measurement, Trial, TrialState
-from nas.controllers.controller import Controller, Exhausted, Proposal
+from db.trial import Measurement, Trial, TrialState
+from nas.admission import Admission
+from nas.controllers.controller import Controller, Exhausted
 from nas.early_stopping import NEVER, SuccessiveHalving
-from nas.fidelities import Fidelities
 from nas.front_weights import FrontWeights
-from nas.objectives import Constraint
+from nas.observations import Observations
 from nas.pareto import gains_of
-from nas.progress import Progress
-from nas.search_plan import SearchPlan, proposal_rng
+from nas.progress import Progress, WorkerProgress
+from nas.search_plan import SearchPlan
+from nas.spool import Arrival, Spool
 from nas.weights import WeightsStore
-from search_spaces.architecture import Architecture
-from search_spaces.errors import UserError
+from search_spaces.errors import DatabaseUnavailable
 from workers.task import EvaluationTask, Outcome
 
 MAX_ATTEMPTS = 3
 """How many attempts a trial has: with so many of its workers dead it has failed."""
 
-MAX_REJECTIONS = 1_000
-"""How many proposals in a row may break the constraints before the search gives up."""
+QUARANTINED = "quarantined: "
+"""How the reason of a trial begins whose architecture is not tried again: it has killed every worker that it was given to."""
+
+RENEW_SECONDS = 5.0
+"""How often the lease on the search is renewed."""
+
+AWAY_SECONDS = 2.0
+"""How long after a failure the database is left alone before it is tried again."""
 
 
 class Session:
@@ -51,19 +57,24 @@ class Session:
         listener: Callable[[Progress], None] = lambda progress: None,
     ) -> None:
         self._plan = plan
-        self._controller = controller
         self._store = store
-        self._weights = FrontWeights(plan.name, store, weights, self._gains)
         self._listener = listener
+        self._observations = Observations(plan, controller)
+        self._admission = Admission(plan, controller, store, self._observations)
+        self._weights = FrontWeights(plan.name, store, weights, self._gains)
+        self._spool = Spool(plan.name, weights)
+        self._arrived: deque[Arrival] = deque()
+        """Outcomes that are not recorded yet, in the order in which they came."""
+        self._spooled = 0
+        """How many of these are in the spool, from the first on."""
+        self._away_since: float | None = None
+        self._asked_at = self._renewed_at = -math.inf
         self._trials: dict[int, Trial] = {}
         self._waiting: deque[int] = deque()
         self._out: dict[str, int] = {}
         """The trial being evaluated, by architecture key: a twin proposed meanwhile waits for its result."""
         self._twins: dict[str, list[int]] = {}
         self._measurements: dict[int, list[Measurement]] = {}
-        self._proposals = 0
-        self._observations = 0
-        self._rejected = 0
         self._finished = 0
         self._reused = 0
         self._unsuccessful = 0
@@ -71,20 +82,32 @@ class Session:
         self._spent_seconds = 0.0
         self._exhausted = False
         self._halving = SuccessiveHalving(plan.stopping, plan.objectives)
-        self._fidelities = Fidelities(plan.stopping, plan.objectives)
-        self._stopped_keys: dict[str, Trial] = {}
-        """Trials that were stopped, by architecture key: a twin shares that end too."""
+        self._ended_badly: dict[str, Trial] = {}
+        """Trials that were stopped or quarantined, by architecture key: a twin shares that end too."""
         self._best: Trial | None = None
         self._losses: Counter[int] = Counter()
         """How many workers each trial has cost this session; an interruption is no loss."""
+        self._alone: set[int] = set()
+        """Trials that ran out of memory with others beside them."""
+        self._devices: Mapping[str, tuple[int, int]] = {}
         self._began = time.monotonic()
         self._restore()
         self._finished_before = self._finished
+        self._take_up_spooled()
         self._listener(self.progress)
 
     def close(self) -> None:
-        """Ends the session: what is out waits for whoever continues the search."""
-        self._store.return_to_waiting(self._plan.name)
+        """Ends the session: what is out waits for whoever continues the search.
+
+        Raises:
+            DatabaseUnavailable: results are left in the spool.
+        """
+        self._settle()
+        try:
+            self._store.return_to_waiting(self._plan.name)
+        except DatabaseUnavailable as error:
+            kept = f"; {self._spooled} results are kept in {str(self._spool.path)!r}" if self._spooled else ""
+            raise DatabaseUnavailable(f"{error}{kept}; resume the search when the database is back") from None
 
     def _restore(self) -> None:
         name = self._plan.name
@@ -92,12 +115,10 @@ class Session:
         observed = self._store.observed(name)
         trials = self._store.trials(name, include_rejected=True)
         for trial in observed:
-            self._show(trial, self._recorded(trial))
-        self._observations = len(observed)
-        self._proposals = 1 + max((trial.proposal for trial in trials), default=-1)
+            self._observations.show(trial, self._recorded(trial))
+        self._admission.restore(trials)
         for trial in trials:
             if trial.number is None:
-                self._rejected += 1
                 continue
             self._trials[trial.number] = trial
             if trial.state.is_finished:
@@ -106,6 +127,18 @@ class Session:
                 self._weights.restore(trial)
             else:
                 self._waiting.append(trial.number)
+
+    def _take_up_spooled(self) -> None:
+        """Takes the results that an earlier driver could not record, of trials that are still without one."""
+        for arrival in self._spool.load():
+            trial = self._trials.get(arrival.number)
+            if trial is not None and arrival.number in self._waiting and trial.attempts == arrival.attempt:
+                self._waiting.remove(arrival.number)
+                self._out[trial.key] = arrival.number
+                self._arrived.append(arrival)
+        self._spooled = len(self._arrived)
+        if self._settle():
+            self._spool.clear()
 
     def _recorded(self, trial: Trial) -> Sequence[Measurement]:
         """The measurements of a trial, which count where trials are stopped by them."""
@@ -120,8 +153,8 @@ class Session:
         self._stopped += trial.state is TrialState.STOPPED
         self._unsuccessful += trial.state in (TrialState.DIVERGED, TrialState.FAILED)
         self._spent_seconds += trial.seconds or 0.0
-        if trial.state is TrialState.STOPPED:
-            self._stopped_keys.setdefault(trial.key, trial)
+        if trial.state is TrialState.STOPPED or (trial.reason or "").startswith(QUARANTINED):
+            self._ended_badly.setdefault(trial.key, trial)
         if trial.state is TrialState.COMPLETE and (self._best is None or self._gains(trial) > self._gains(self._best)):
             self._best = trial
 
@@ -145,30 +178,75 @@ class Session:
             budget=len(self._trials) if self._exhausted else self._plan.budget,
             finished=self._finished,
             running=len(self._out),
+            workers=self._worker_progress(),
+            devices=self._devices,
             reused=self._reused,
             unsuccessful=self._unsuccessful,
             stopped=self._stopped,
-            rejected=self._rejected,
+            rejected=self._admission.rejected,
             best=self._best,
             elapsed_seconds=time.monotonic() - self._began,
             finished_before=self._finished_before,
             spent_seconds=self._spent_seconds,
             time_budget_seconds=self._plan.time_budget_seconds,
+            away_seconds=None if self._away_since is None else time.monotonic() - self._away_since,
+            spooled=self._spooled,
         )
 
+    def _worker_progress(self) -> tuple[WorkerProgress, ...]:
+        now = time.time()
+        out = [self._trials[number] for number in self._out.values()]
+        return tuple(
+            WorkerProgress(
+                worker=trial.worker or "",
+                number=trial.number or 0,
+                epoch=len(self._measurements.get(trial.number or 0, ())),
+                epochs=trial.fidelity,
+                seconds=max(0.0, now - (trial.started_at or now)),
+            )
+            for trial in out
+        )
+
+    @property
+    def is_blocked(self) -> bool:
+        return self._away_since is not None
+
+    def heartbeat(self, devices: Mapping[str, tuple[int, int]]) -> None:
+        self._devices = devices
+        now = time.monotonic()
+        if self._settle() and now - self._renewed_at >= RENEW_SECONDS:
+            try:
+                self._store.renew_search(self._plan.name)
+                self._renewed_at = now
+            except DatabaseUnavailable:
+                self._is_away()
+        self._listener(self.progress)
+
     def next_task(self, worker: str) -> EvaluationTask | None:
+        if not self._settle():
+            return None
+        try:
+            return self._next_task(worker)
+        except DatabaseUnavailable:
+            self._is_away()
+            return None
+
+    def _next_task(self, worker: str) -> EvaluationTask | None:
         while True:
             if self._waiting:
-                trial = self._trials[self._waiting.popleft()]
+                trial = self._trials[self._waiting[0]]
             elif self._begins_more:
                 try:
-                    trial = self._admit(worker)
+                    trial = self._admission.admit(len(self._trials), lambda trial: self._placed(trial, worker))
                 except Exhausted:
                     self._exhausted = True
                     self._listener(self.progress)
                     return None
+                self._remember(trial)
                 if trial.state is TrialState.RUNNING:
+                    self._out[trial.key] = trial.number or 0
                     return self._task(trial)
+                self._waiting.append(trial.number or 0)
             else:
                 return None
             task = self._dispatch(trial, worker)
@@ -180,10 +258,75 @@ class Session:
         return self._halving.report(self._trials[number], measurement)
 
     def finish(self, number: int, outcome: Outcome) -> None:
-        trial = self._trials[number]
+        if outcome.out_of_memory and number not in self._alone:
+            self._alone.add(number)
+            self._hand_out_again(number)
+            return
+        self._arrive(number, outcome)
+
+    def lost(self, number: int, reason: str, *, out_of_memory: bool = False) -> None:
+        if out_of_memory:
+            self._alone.add(number)
+        self._losses[number] += 1
+        if self._losses[number] < MAX_ATTEMPTS:
+            self._hand_out_again(number)
+            return
+        text = f"{QUARANTINED}lost {self._losses[number]} workers, the last with: {reason}"
+        self._measurements.pop(number, None)
+        self._halving.forget(number)
+        self._arrive(number, Outcome(TrialState.FAILED, 0.0, self._trials[number].worker or "", {}, text))
+
+    def _hand_out_again(self, number: int) -> None:
+        self._measurements.pop(number, None)
+        self._halving.forget(number)
+        del self._out[self._trials[number].key]
+        self._waiting.appendleft(number)
+
+    def _arrive(self, number: int, outcome: Outcome) -> None:
+        measurements = tuple(self._measurements.pop(number, ()))
+        attempt = self._trials[number].attempts
+        plain = replace(outcome, weights=None)
+        self._arrived.append(Arrival(number, attempt, plain, measurements, outcome.weights))
+        self._settle()
+
+    def _settle(self) -> bool:
+        """Records what has arrived; False while the database is away, when it is kept on disk."""
+        if self._away_since is not None and time.monotonic() - self._asked_at < AWAY_SECONDS:
+            self._keep_on_disk()
+            return False
+        try:
+            if self._away_since is not None:
+                self._store.renew_search(self._plan.name)
+            while self._arrived:
+                self._take(self._arrived[0])
+                self._arrived.popleft()
+                self._spooled = max(0, self._spooled - 1)
+                if not self._arrived and self._away_since is not None:
+                    self._spool.clear()
+        except DatabaseUnavailable:
+            self._is_away()
+            return False
+        self._away_since = None
+        return True
+
+    def _is_away(self) -> None:
+        self._asked_at = time.monotonic()
+        if self._away_since is None:
+            self._away_since = self._asked_at
+        self._keep_on_disk()
+        self._listener(self.progress)
+
+    def _keep_on_disk(self) -> None:
+        for arrival in list(self._arrived)[self._spooled :]:
+            self._spool.append(arrival)
+            self._spooled += 1
+
+    def _take(self, arrival: Arrival) -> None:
+        """Records an outcome and lets the controller observe it."""
+        trial, outcome = self._trials[arrival.number], arrival.outcome
         state, reason = outcome.state, outcome.reason
         values = {**trial.values, **outcome.values}
-        last = self._halving.end(number)
+        last = self._halving.stopped_at(arrival.number)
         if last is not None and state is TrialState.COMPLETE:
             state, values = TrialState.STOPPED, {**values, "epochs": float(last.epoch)}
             reason = f"stopped at {last.epoch} of {trial.fidelity}: not among the best that came so far"
@@ -203,106 +346,25 @@ class Session:
             seconds=values.get("cost_seconds", outcome.seconds),
             finished_at=time.time(),
         )
-        self._end(ended, weights=outcome.weights)
+        self._end(ended, weights=arrival.weights, measurements=arrival.measurements)
+        self._halving.end(arrival.number)
 
-    def lost(self, number: int, reason: str) -> None:
-        trial = self._trials[number]
-        self._measurements.pop(number, None)
-        self._halving.forget(number)
-        self._losses[number] += 1
-        if self._losses[number] >= MAX_ATTEMPTS:
-            text = f"lost {self._losses[number]} workers, the last with: {reason}"
-            self._end(replace(trial, state=TrialState.FAILED, reason=text, finished_at=time.time()))
-            return
-        del self._out[trial.key]
-        self._waiting.appendleft(number)
-
-    def _admit(self, worker: str) -> Trial:
-        """Asks for proposals until one keeps the constraints; records it, running already where it must be evaluated."""
-        rejected: list[Trial] = []
-        fresh: dict[str, ArchitectureRecord] = {}
-        while True:
-            number = self._proposals
-            self._proposals += 1
-            try:
-                proposal = self._controller.propose(number, rng=proposal_rng(self._plan.seed, number))
-            except Exhausted:
-                if rejected:
-                    self._store.record_proposals(self._plan.name, rejected, tuple(fresh.values()))
-                raise
-            trial = self._trial(number, proposal, self._record(proposal, fresh))
-            broken = [constraint for constraint in self._plan.constraints if not constraint.holds(trial.values)]
-            if not broken:
-                break
-            rejected.append(self._reject(trial, broken))
-            if len(rejected) >= MAX_REJECTIONS:
-                self._store.record_proposals(self._plan.name, rejected, tuple(fresh.values()))
-                raise UserError(
-                    f"the last {MAX_REJECTIONS} proposals all broke a constraint (the last one: {rejected[-1].reason}); "
-                    f"relax the constraint and start a new search"
-                )
+    def _placed(self, trial: Trial, worker: str) -> Trial:
+        """An admitted trial as it begins: running, or waiting where its result is known or will be."""
         if self._known(trial.key) or trial.key in self._out:
-            trial = replace(trial, state=TrialState.WAITING)
-        else:
-            trial = replace(trial, attempts=1, worker=worker, started_at=time.time())
-            self._out[trial.key] = trial.number or 0
-        self._store.record_proposals(self._plan.name, [*rejected, trial], tuple(fresh.values()))
-        self._remember(trial)
-        return trial
-
-    def _record(self, proposal: Proposal, fresh: dict[str, ArchitectureRecord]) -> ArchitectureRecord:
-        """The record under the key of a proposed architecture: the stored one, else a new one, added to `fresh`.
-
-        Isomorphic architectures differ in names and order of their nodes, and so in initial weights. The first one
-        that the database meets stands for all, so that what is trained is what is stored.
-        """
-        architecture = proposal.elaboration.architecture.simplified()
-        key = architecture.key
-        if key not in fresh:
-            stored = self._store.architectures((key,))
-            if key in stored:
-                return stored[key]
-            figures = analyze(architecture).figures()
-            fresh[key] = ArchitectureRecord(key, self._plan.space, architecture.to_json(), figures)
-        return fresh[key]
-
-    def _trial(self, number: int, proposal: Proposal, record: ArchitectureRecord) -> Trial:
-        return Trial(
-            proposal=number,
-            number=len(self._trials),
-            state=TrialState.RUNNING,
-            genotype=proposal.elaboration.genotype,
-            key=record.key,
-            evaluation_key=self._plan.evaluation_key,
-            data=self._plan.data,
-            fidelity=self._plan.epochs,
-            seed=self._plan.training_seed,
-            parent=proposal.parent,
-            mutation=proposal.mutation,
-            information=proposal.information,
-            values=record.figures,
-        )
-
-    def _reject(self, trial: Trial, broken: Sequence[Constraint]) -> Trial:
-        reason = "; ".join(
-            f"{constraint.name} {trial.values[constraint.name]:,} breaks {constraint}" for constraint in broken
-        )
-        rejected = replace(
-            trial, number=None, state=TrialState.REJECTED, reason=reason, observed=self._next_observation()
-        )
-        self._rejected += 1
-        self._show(rejected)
-        return rejected
+            return replace(trial, state=TrialState.WAITING)
+        return replace(trial, attempts=1, worker=worker, started_at=time.time())
 
     def _dispatch(self, trial: Trial, worker: str) -> EvaluationTask | None:
-        """The task of a waiting trial; None if its result is known by now, or will be when its twin has ended."""
+        """The task of the first waiting trial; None if its result is known by now, or will be when its twin has ended."""
         assert trial.number is not None
         source = self._known(trial.key)
         if source is not None:
             self._reuse(trial, *source)
+            self._waiting.popleft()
             return None
         if trial.key in self._out:
-            self._twins.setdefault(trial.key, []).append(trial.number)
+            self._twins.setdefault(trial.key, []).append(self._waiting.popleft())
             return None
         running = replace(
             trial,
@@ -311,10 +373,11 @@ class Session:
             worker=worker,
             started_at=time.time(),
         )
-        self._out[trial.key] = trial.number
         self._store.start_attempt(
             self._plan.name, trial.number, worker=worker, attempt=running.attempts, started_at=running.started_at or 0.0
         )
+        self._waiting.popleft()
+        self._out[trial.key] = trial.number
         self._remember(running)
         return self._task(running)
 
@@ -322,16 +385,17 @@ class Session:
         assert trial.number is not None
         return EvaluationTask(
             number=trial.number,
-            architecture=Architecture.from_json(self._store.architecture(trial.key).document),
+            architecture=self._admission.architecture(trial.key),
             epochs=trial.fidelity,
             seed=trial.seed,
             attempt=trial.attempts,
             genotype=trial.genotype,
+            alone=trial.number in self._alone,
         )
 
     def _known(self, key: str) -> tuple[str, Trial] | None:
-        if key in self._stopped_keys:
-            return self._plan.name, self._stopped_keys[key]
+        if key in self._ended_badly:
+            return self._plan.name, self._ended_badly[key]
         return self._store.known(key, self._plan.evaluation_key)
 
     def _reuse(self, trial: Trial, search: str, source: Trial) -> None:
@@ -348,27 +412,29 @@ class Session:
         )
         self._end(ended, weights=source.weights_sha256)
 
-    def _end(self, trial: Trial, *, weights: bytes | str | None = None) -> None:
+    def _end(
+        self, trial: Trial, *, weights: bytes | str | None = None, measurements: Sequence[Measurement] = ()
+    ) -> None:
         """Records the end of a trial and lets the controller observe it."""
         assert trial.number is not None
-        ended = self._weights.offer(replace(trial, observed=self._next_observation()), weights)
-        measurements = self._measurements.pop(trial.number, [])
+        ended = self._weights.offer(replace(trial, observed=self._observations.next_number), weights)
         self._store.finish_trial(self._plan.name, ended, measurements)
-        for number in self._weights.release():
-            self._trials[number] = replace(self._trials[number], weights_sha256=None)
+        # From here on it has happened, whatever becomes of the database.
         if self._out.get(ended.key) == ended.number:
             del self._out[ended.key]
         self._waiting.extend(self._twins.pop(ended.key, []))
         self._count(ended)
-        self._show(ended, measurements)
+        self._observations.show(ended, measurements)
         self._remember(ended)
+        self._release_weights()
 
-    def _show(self, trial: Trial, measurements: Sequence[Measurement] = ()) -> None:
-        """Lets the controller observe a trial, without what is only reported, and comparable to the others."""
-        if self._plan.reported:
-            values = {name: value for name, value in trial.values.items() if name not in self._plan.reported}
-            trial = replace(trial, values=values)
-        self._controller.observe(self._fidelities.show(trial, measurements))
+    def _release_weights(self) -> None:
+        try:
+            for number in self._weights.release():
+                self._trials[number] = replace(self._trials[number], weights_sha256=None)
+        except DatabaseUnavailable:
+            # They are released with the next trial.
+            self._is_away()
 
     def _gains(self, trial: Trial) -> tuple[float, ...]:
         return gains_of(trial, self._plan.objectives)
@@ -377,7 +443,3 @@ class Session:
         assert trial.number is not None
         self._trials[trial.number] = trial
         self._listener(self.progress)
-
-    def _next_observation(self) -> int:
-        self._observations += 1
-        return self._observations - 1

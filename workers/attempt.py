@@ -34,8 +34,16 @@ def attempt(evaluator: Evaluator, task: EvaluationTask, *, worker: str) -> Gener
     except Diverged as error:
         return outcome(TrialState.DIVERGED, reason=_one_line(str(error)))
     except Exception as error:  # noqa: BLE001 - a task may fail in any way, and must not take its worker along
-        return outcome(TrialState.FAILED, reason=_one_line(f"{type(error).__name__}: {error}"))
+        failed = outcome(TrialState.FAILED, reason=_one_line(f"{type(error).__name__}: {error}"))
+        return replace(failed, out_of_memory=is_out_of_memory(error))
     return replace(outcome(TrialState.COMPLETE), values=evaluation.values, weights=evaluation.weights)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that host or device had no memory left; torch is not loaded for asking."""
+    # torch.OutOfMemoryError is told by its name, and its CPU allocator raises a plain RuntimeError.
+    names = {kind.__name__ for kind in type(error).__mro__}
+    return bool(names & {"MemoryError", "OutOfMemoryError"}) or "can't allocate memory" in str(error)
 
 
 def stopped(outcome: Outcome, measurement: Measurement) -> Outcome:

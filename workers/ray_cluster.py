@@ -22,6 +22,7 @@ from pathlib import Path
 import ray
 
 from workers import reaper
+from workers.ray_connection import Connection, existing_cluster
 
 OBJECT_STORE_BYTES = 128 * 2**20
 """Room for the weights under way; architectures and measurements travel outside of it."""
@@ -45,6 +46,20 @@ _CLUSTER_ENVIRONMENT: Mapping[str, str | None] = {
     # One thread for each worker: they share the cores by their number, and sums come out the same everywhere.
     "OMP_NUM_THREADS": "1",
 }
+
+
+@contextmanager
+def cluster(connection: Connection | None, *, cpus: int) -> Iterator[None]:
+    """The Ray that this process is connected to, else that of the connection, else a local one with `cpus` CPUs.
+
+    Raises:
+        UserError: see `existing_cluster`.
+    """
+    if ray.is_initialized():
+        yield
+        return
+    with local_cluster(cpus=cpus) if connection is None else existing_cluster(connection):
+        yield
 
 
 @contextmanager

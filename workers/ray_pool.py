@@ -1,91 +1,101 @@
 """The executor that trains on long-lived Ray actors, each with its data loaded once, without waiting for one another."""
 
 import math
-from collections.abc import Iterator
+import time
+from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
 import ray
-from ray.exceptions import RayActorError, RayError, RayTaskError
+from ray.exceptions import OutOfMemoryError, RayActorError, RayError, RayTaskError
 
 from db.trial import Measurement, TrialState
 from search_spaces.errors import UserError
-from workers.attempt import attempt, stopped
-from workers.ray_cluster import local_cluster
+from workers.attempt import stopped
+from workers.gpu_memory import GpuMemory
+from workers.ray_cluster import cluster
+from workers.ray_connection import Connection
+from workers.ray_worker import News, Place, Worker
 from workers.task import EvaluationTask, Evaluator, Outcome, WorkSource
+
+START_SECONDS = 180.0
+"""How long the first worker may take to start before the run is given up."""
+
+LOOK_SECONDS = 0.5
+"""How often deadlines are looked at while nothing happens."""
+
+MOST_HELD = 4
+"""How many candidates may wait for room on a GPU while smaller ones go before them."""
 
 
 @dataclass(frozen=True, slots=True)
 class RayPoolExecutor:
-    """Keeps `workers` actors busy, each on one CPU and, where there are GPUs, an equal share of one.
+    """Keeps up to `workers` actors busy, each on one CPU and, where there are GPUs, a share of one.
 
     Measurements arrive while a task runs. A worker learns that it is to stop between two epochs, so it may begin one
     epoch more, which is thrown away: the outcome is that of the measurement at which the source said stop, as with
     every executor. When a worker process dies its task is lost (the source decides whether it comes again) and a
-    fresh worker takes its place.
+    fresh worker takes its place, on any node that has room: nodes may go and come. A worker that has shown nothing for
+    `deadline_seconds` is killed, and its task has failed.
 
-    Runs in the Ray that this process is connected to, else in one of its own that is gone when `run` ends.
+    On GPUs `slots_per_gpu` workers share one. Without it the workers are spread evenly and a candidate is only begun
+    where its predicted memory still fits (see `gpu_memory`).
+
+    Runs in the Ray that this process is connected to, else in that of `connection`: by default one of its own that is
+    gone when `run` ends.
 
     Raises:
-        UserError: less than one worker, or more than the Ray in use has CPUs.
+        UserError: less than one worker or slot, no time at all, or a Ray that cannot be used.
         RuntimeError: workers cannot start, or the source has no task although none is out and it is not finished.
     """
 
     evaluator: Evaluator
     workers: int
+    slots_per_gpu: int | None = None
+    deadline_seconds: float = math.inf
+    connection: Connection | None = None
 
     def __post_init__(self) -> None:
         if self.workers < 1:
             raise UserError(f"workers must be at least 1, got {self.workers}")
+        if self.slots_per_gpu is not None and self.slots_per_gpu < 1:
+            raise UserError(f"slots_per_gpu must be at least 1, got {self.slots_per_gpu}; leave it out to go by memory")
+        if not self.deadline_seconds > 0:
+            raise UserError(f"deadline must be more than 0 seconds, got {self.deadline_seconds:g}")
 
     def run(self, source: WorkSource) -> None:
-        with local_cluster(cpus=self.workers):
-            pool = _Pool(source, self.evaluator, gpu_share=self._gpu_share())
+        with cluster(self.connection, cpus=self.workers):
+            gpus = int(ray.cluster_resources().get("GPU", 0))
+            pool = _Pool(
+                source,
+                self.evaluator,
+                gpu_share=self._gpu_share(gpus),
+                goes_by_memory=gpus > 0 and self.slots_per_gpu is None,
+                deadline_seconds=self.deadline_seconds,
+            )
             try:
                 pool.run([f"ray{index}" for index in range(self.workers)])
             finally:
                 pool.close()
 
-    def _gpu_share(self) -> float:
-        resources = ray.cluster_resources()
-        if resources.get("CPU", 0) < self.workers:
-            raise UserError(f"{self.workers} workers need as many CPUs, this Ray has {resources.get('CPU', 0):g}")
-        gpus = int(resources.get("GPU", 0))
+    def _gpu_share(self, gpus: int) -> float:
+        if not gpus:
+            return 0.0
         # A worker must fit on one GPU, so the share is that of the fullest.
-        return 1 / math.ceil(self.workers / gpus) if gpus else 0.0
+        return 1 / (self.slots_per_gpu or math.ceil(self.workers / gpus))
 
 
-class _Worker:
-    """Evaluates one task at a time in a process of its own; `stop` is called from another thread meanwhile."""
-
-    def __init__(self, evaluator: Evaluator, name: str) -> None:
-        self._evaluator = evaluator
-        self._name = name
-        self._stopped: int | None = None
-
-    def run(self, task: EvaluationTask) -> Iterator[Measurement | Outcome]:
-        steps = attempt(self._evaluator, task, worker=self._name)
-        try:
-            measurement = next(steps)
-            while True:
-                yield measurement
-                measurement = steps.send(self._stopped != task.number)
-        except StopIteration as end:
-            yield end.value
-
-    def stop(self, number: int) -> None:
-        self._stopped = number
-
-
-_Actor: Any = ray.remote(num_cpus=1, max_restarts=0, max_task_retries=0, concurrency_groups={"control": 1})(_Worker)
+_Actor: Any = ray.remote(num_cpus=1, max_restarts=0, max_task_retries=0, concurrency_groups={"control": 1})(Worker)
 
 
 @dataclass(slots=True)
 class _Running:
-    """A task on a worker, and the measurement at which it was stopped, if it was."""
+    """A task on a worker, when it last showed something, and the measurement at which it was stopped, if it was."""
 
     task: EvaluationTask
     worker: str
+    heard_at: float
+    predicted_bytes: int = 0
     stopped_at: Measurement | None = None
 
 
@@ -96,17 +106,31 @@ class _Pool:
     source: WorkSource
     evaluator: Evaluator
     gpu_share: float
+    goes_by_memory: bool
+    deadline_seconds: float
     actors: dict[str, Any] = field(default_factory=dict)
-    running: dict[Any, _Running] = field(default_factory=dict)
-    """What is out, by the stream of its results."""
+    places: dict[str, Place] = field(default_factory=dict)
+    """Where the workers run that have started."""
+    idle: dict[str, None] = field(default_factory=dict)
+    """Those of them that have no task, the longest idle first."""
+    running: dict[str, _Running] = field(default_factory=dict)
+    held: deque[EvaluationTask] = field(default_factory=deque)
+    """Tasks that wait for room on a GPU."""
+    calls: dict[Any, str] = field(default_factory=dict)
+    """The worker of each call that has not come back: the first one tells its place, all others news."""
+    memory: GpuMemory = field(default_factory=GpuMemory)
+    began_at: float = field(default_factory=time.monotonic)
+    looked_at: float = -math.inf
 
     def run(self, names: list[str]) -> None:
         for name in names:
             self._start(name)
         while not self.source.finished:
             self._hand_out()
-            if self.running:
-                self._take_one()
+            if self.running or len(self.places) < len(self.actors):
+                self._take()
+            elif self.source.is_blocked:
+                time.sleep(LOOK_SECONDS)
             elif not self.source.finished:
                 raise RuntimeError("the work source has no task although none is out and it is not finished")
 
@@ -115,52 +139,168 @@ class _Pool:
             ray.kill(actor)
 
     def _start(self, name: str) -> None:
-        self.actors[name] = _Actor.options(num_gpus=self.gpu_share).remote(self.evaluator, name)
+        actor = _Actor.options(num_gpus=self.gpu_share).remote(self.evaluator, name)
+        self.actors[name] = actor
+        self.calls[actor.place.remote()] = name
 
     def _hand_out(self) -> None:
-        busy = {running.worker for running in self.running.values()}
-        for name, actor in self.actors.items():
-            if name not in busy:
-                task = self.source.next_task(name)
-                if task is None:
-                    return
-                stream = actor.run.options(num_returns="streaming").remote(task)
-                self.running[stream] = _Running(task, name)
+        for name in list(self.idle):
+            task = self._task_for(name)
+            if task is None and not self.goes_by_memory:
+                return
+            if task is not None:
+                self._begin(task, name)
 
-    def _take_one(self) -> None:
-        """Waits for the next measurement or outcome of any worker and passes it on."""
-        ready, _ = ray.wait(list(self.running), num_returns=1)
-        stream = ready[0]
-        running = self.running[stream]
-        try:
-            result = ray.get(next(stream))
-        except RayTaskError as error:
-            # Evaluators' exceptions never come this way: what did is a task or result that cannot be pickled.
-            del self.running[stream]
-            reason = " ".join(f"{type(error.cause).__name__}: {error.cause}".split())
-            self.source.finish(running.task.number, Outcome(TrialState.FAILED, 0.0, running.worker, {}, reason))
-        except RayError as error:
-            del self.running[stream]
-            self._lose(running, error)
-        else:
-            if isinstance(result, Measurement):
-                self._report(running, result)
+    def _task_for(self, name: str) -> EvaluationTask | None:
+        """The next task that fits where this worker runs; others are held until there is room for them."""
+        if not self.goes_by_memory:
+            return self.source.next_task(name)
+        device = self.places[name].device
+        assert device is not None
+        for task in list(self.held):
+            if self.memory.admits(device, self.evaluator.device_bytes(task.architecture), alone=task.alone):
+                self.held.remove(task)
+                return task
+            if task.alone:
+                # Its turn comes when the GPU is empty, so nothing may begin there before it.
+                return None
+        while len(self.held) < MOST_HELD:
+            drawn = self.source.next_task(name)
+            if drawn is None:
+                return None
+            if self.memory.admits(device, self.evaluator.device_bytes(drawn.architecture), alone=drawn.alone):
+                return drawn
+            self.held.append(drawn)
+        return None
+
+    def _begin(self, task: EvaluationTask, name: str) -> None:
+        del self.idle[name]
+        running = _Running(task, name, time.monotonic())
+        device = self.places[name].device
+        if device is not None:
+            running.predicted_bytes = self.evaluator.device_bytes(task.architecture)
+            self.memory.begin(device, task.number, running.predicted_bytes, alone=task.alone)
+        self.running[name] = running
+        self.calls[self.actors[name].fetch.remote(task)] = name
+
+    def _take(self) -> None:
+        """Waits until a worker has started, has news or is gone, and passes on what all of them have by then."""
+        if not ray.wait(list(self.calls), num_returns=1, timeout=LOOK_SECONDS)[0]:
+            self._watch()
+            return
+        # One after the other would let those at the end of the list wait.
+        ready, _ = ray.wait(list(self.calls), num_returns=len(self.calls), timeout=0)
+        for call in ready:
+            name = self.calls.pop(call)
+            try:
+                found = ray.get(call)
+            except RayTaskError as error:
+                # Evaluators' exceptions never come this way: what did is a task or result that cannot be pickled.
+                self._fail(name, " ".join(f"{type(error.cause).__name__}: {error.cause}".split()))
+            except RayError as error:
+                self._lose(name, error)
             else:
-                del self.running[stream]
-                outcome = stopped(result, running.stopped_at) if running.stopped_at else result
-                self.source.finish(running.task.number, outcome)
+                if isinstance(found, Place):
+                    self._place(name, found)
+                else:
+                    self._pass_on(name, found)
+        self._watch()
+
+    def _place(self, name: str, place: Place) -> None:
+        self.places[name] = place
+        self.idle[name] = None
+        if place.device is not None:
+            self.memory.add_worker(name, place.device, place.gpu_bytes)
+
+    def _pass_on(self, name: str, news: list[News]) -> None:
+        running = self.running[name]
+        running.heard_at = time.monotonic()
+        for one in news:
+            # What a task that has failed here still had to tell is nobody's.
+            if one.number != running.task.number:
+                continue
+            if isinstance(one.result, Measurement):
+                self._report(running, one.result)
+            else:
+                self._finish(running, one.result)
+                return
+        self.calls[self.actors[name].fetch.remote(None)] = name
 
     def _report(self, running: _Running, measurement: Measurement) -> None:
         if running.stopped_at is None and not self.source.report(running.task.number, measurement):
             running.stopped_at = measurement
-            self.actors[running.worker].stop.options(concurrency_group="control").remote(running.task.number)
+            self._stop(running)
 
-    def _lose(self, running: _Running, error: RayError) -> None:
+    def _finish(self, running: _Running, result: Outcome) -> None:
+        self._end(running)
+        if result.out_of_memory:
+            self.memory.ran_out()
+        elif result.peak_device_bytes is not None:
+            self.memory.learn(running.predicted_bytes, result.peak_device_bytes)
+        outcome = stopped(result, running.stopped_at) if running.stopped_at else result
+        self.source.finish(running.task.number, outcome)
+
+    def _fail(self, name: str, reason: str) -> None:
+        """Ends the task of a worker that is well, but of which nothing more is wanted."""
+        running = self.running[name]
+        self._stop(running)
+        self._end(running)
+        self.source.finish(running.task.number, Outcome(TrialState.FAILED, 0.0, name, {}, reason))
+
+    def _stop(self, running: _Running) -> None:
+        self.actors[running.worker].stop.options(concurrency_group="control").remote(running.task.number)
+
+    def _end(self, running: _Running) -> None:
+        """The worker of a task has nothing to do any more, and holds no memory for it."""
+        del self.running[running.worker]
+        self.idle[running.worker] = None
+        self._free(running)
+
+    def _free(self, running: _Running) -> None:
+        device = self.places[running.worker].device
+        if device is not None:
+            self.memory.end(device, running.task.number)
+
+    def _lose(self, name: str, error: RayError) -> None:
+        """A worker is dead: another one starts, and what it was at is lost."""
         if isinstance(error, RayActorError) and error.actor_init_failed:
             raise RuntimeError(f"workers cannot start: {error}") from error
-        ray.kill(self.actors[running.worker])
-        self._start(running.worker)
-        self.source.lost(running.task.number, f"the worker {running.worker} died: {_first_line(error)}")
+        running = self._replace(name)
+        if running is not None:
+            reason = f"the worker {name} died: {_first_line(error)}"
+            self.source.lost(running.task.number, reason, out_of_memory=isinstance(error, OutOfMemoryError))
+
+    def _replace(self, name: str) -> _Running | None:
+        """Starts a worker in the place of one that is dead or shall be; returns what that was at."""
+        ray.kill(self.actors[name])
+        running = self.running.pop(name, None)
+        if running is not None:
+            self._free(running)
+        self.places.pop(name, None)
+        self.idle.pop(name, None)
+        self.memory.remove_worker(name)
+        self.calls = {call: other for call, other in self.calls.items() if other != name}
+        self._start(name)
+        return running
+
+    def _watch(self) -> None:
+        """Kills workers that have shown nothing for too long, and gives up where none has ever started."""
+        now = time.monotonic()
+        if now - self.looked_at < LOOK_SECONDS:
+            return
+        self.looked_at = now
+        self.source.heartbeat(self.memory.usage)
+        if not self.places and now - self.began_at > START_SECONDS:
+            free = ray.available_resources()
+            raise RuntimeError(
+                f"no worker has started within {START_SECONDS:g} s; this Ray has {free.get('CPU', 0):g} CPUs and "
+                f"{free.get('GPU', 0):g} GPUs free"
+            )
+        for running in [each for each in self.running.values() if now - each.heard_at > self.deadline_seconds]:
+            self._replace(running.worker)
+            reason = f"killed: it showed nothing for {self.deadline_seconds:g} s"
+            seconds = now - running.heard_at
+            self.source.finish(running.task.number, Outcome(TrialState.FAILED, seconds, running.worker, {}, reason))
 
 
 def _first_line(error: Exception) -> str:

@@ -1,11 +1,15 @@
 """The executor that evaluates in this process, one task after the other: for tables, proxies, tests and debugging."""
 
+import time
 from dataclasses import dataclass
 
 from workers.attempt import attempt
 from workers.task import EvaluationTask, Evaluator, Outcome, WorkSource
 
 WORKER = "serial"
+
+BLOCKED_SECONDS = 0.5
+"""How long to wait before a source that has work, but not now, is asked again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,8 @@ class SerialExecutor:
             task = source.next_task(WORKER)
             if task is not None:
                 source.finish(task.number, self._outcome(task, source))
+            elif source.is_blocked:
+                time.sleep(BLOCKED_SECONDS)
             elif not source.finished:
                 raise RuntimeError("the work source has no task although none is out and it is not finished")
 

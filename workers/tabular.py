@@ -229,6 +229,9 @@ class TabularEvaluator:
         }
         return json.dumps(content, sort_keys=True, separators=(",", ":"))
 
+    def device_bytes(self, architecture: Architecture) -> int:
+        return 0
+
     def check(self, architecture: Architecture) -> None:
         """Any architecture may be asked for; one that the table does not have fails."""
 

@@ -13,7 +13,8 @@ from search_spaces.choices import Genotype
 class EvaluationTask:
     """Evaluate this architecture for so many epochs; `number` is the trial's, `attempt` counts from 1.
 
-    `genotype` has the answers that made the architecture, by which tables may call it.
+    `genotype` has the answers that made the architecture, by which tables may call it. `alone` says that nothing else
+    may run on the same GPU meanwhile: with others beside it the architecture ran out of memory.
     """
 
     number: int
@@ -22,6 +23,7 @@ class EvaluationTask:
     seed: int
     attempt: int = 1
     genotype: Genotype = field(default=Genotype(()))
+    alone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,10 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How an attempt ended: complete, diverged or failed, with the final metrics or the reason in one line."""
+    """How an attempt ended: complete, diverged or failed, with the final metrics or the reason in one line.
+
+    `out_of_memory` says that it failed for want of memory; `peak_device_bytes` is what it held on a GPU at most.
+    """
 
     state: TrialState
     seconds: float
@@ -42,6 +47,8 @@ class Outcome:
     values: Mapping[str, float]
     reason: str | None = None
     weights: bytes | None = None
+    out_of_memory: bool = False
+    peak_device_bytes: int | None = None
 
 
 class Diverged(Exception):
@@ -83,6 +90,10 @@ class Evaluator(Protocol):
         """Evaluator, data and recipe, as canonical JSON text."""
         ...
 
+    def device_bytes(self, architecture: Architecture) -> int:
+        """The bytes of a GPU that measuring this architecture is predicted to take; 0 where it takes none."""
+        ...
+
     def check(self, architecture: Architecture) -> None:
         """Refuses an architecture that this evaluator cannot measure.
 
@@ -107,6 +118,11 @@ class WorkSource(Protocol):
         """Whether no task will be handed out any more and none is out."""
         ...
 
+    @property
+    def is_blocked(self) -> bool:
+        """Whether there is none only for now, as while the database is away: ask again in a moment."""
+        ...
+
     def next_task(self, worker: str) -> EvaluationTask | None:
         """The next task, for the named worker; None when there is none now (wait for a running one, or `finished`)."""
         ...
@@ -119,8 +135,12 @@ class WorkSource(Protocol):
         """Takes the outcome of a task."""
         ...
 
-    def lost(self, number: int, reason: str) -> None:
-        """Says that the worker died; the source hands the task out again while it has attempts left."""
+    def lost(self, number: int, reason: str, *, out_of_memory: bool = False) -> None:
+        """Says that the worker died, or was killed for want of memory; the task comes again while it has attempts left."""
+        ...
+
+    def heartbeat(self, devices: Mapping[str, tuple[int, int]]) -> None:
+        """Is called about every second while tasks are out; `devices` has the bytes spoken for on each GPU, and all it has."""
         ...
 
 

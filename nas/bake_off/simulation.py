@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from db.trial import Measurement, Trial, TrialState
+from nas.admission import MAX_REJECTIONS
 from nas.bake_off.arena import WORKER, Arena, Values
 from nas.controllers.controller import Controller, Exhausted, Proposal
 from nas.early_stopping import StoppingRule, SuccessiveHalving
@@ -19,7 +20,6 @@ from nas.fidelities import Fidelities
 from nas.objectives import Constraint, Objective
 from nas.pareto import gains_of
 from nas.search_plan import proposal_rng
-from nas.session import MAX_REJECTIONS
 from search_spaces.choices import Genotype
 from search_spaces.errors import Fault, UserError
 from workers.attempt import stopped

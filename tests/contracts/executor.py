@@ -4,7 +4,7 @@ import os
 import signal
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -47,6 +47,8 @@ class ListSource:
     reports: dict[int, list[Measurement]] = field(default_factory=dict)
     losses: list[tuple[int, str]] = field(default_factory=list)
     most_out: int = 0
+    is_blocked: bool = False
+    devices: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
     @property
     def finished(self) -> bool:
@@ -74,7 +76,10 @@ class ListSource:
         if len(self.outcomes) == self.interrupt_after:
             raise KeyboardInterrupt
 
-    def lost(self, number: int, reason: str) -> None:
+    def heartbeat(self, devices: Mapping[str, tuple[int, int]]) -> None:
+        self.devices = devices
+
+    def lost(self, number: int, reason: str, *, out_of_memory: bool = False) -> None:
         task = self.out.pop(number)
         self.losses.append((number, reason))
         if task.attempt < self.max_attempts:
@@ -96,6 +101,9 @@ class ToyEvaluator:
 
     metrics = ("score",)
     identity = '{"evaluator":"toy"}'
+
+    def device_bytes(self, architecture: Architecture) -> int:
+        return 0
 
     def evaluate(self, task: EvaluationTask) -> Generator[Measurement, None, Evaluation]:
         channels = task.architecture.graph.nodes[1].operation.out_channels  # type: ignore[attr-defined]

@@ -188,8 +188,8 @@ def test_a_twin_of_what_is_running_waits_for_its_result(tmp_path: Path) -> None:
     bench = Bench(tmp_path, space, budget=6, controller="evolution")
     bench.create()
     session = bench.session()
-    proposal = session._controller.propose(0, rng=random.Random(0))
-    session._controller.propose = lambda number, *, rng: proposal  # type: ignore[method-assign]
+    proposal = session._admission._controller.propose(0, rng=random.Random(0))
+    session._admission._controller.propose = lambda number, *, rng: proposal  # type: ignore[method-assign]
     task = session.next_task("one")
     assert task is not None
     assert session.next_task("two") is None

@@ -87,6 +87,9 @@ class ZeroCostEvaluator:
         }
         return json.dumps(content, sort_keys=True, separators=(",", ":"))
 
+    def device_bytes(self, architecture: Architecture) -> int:
+        return 0
+
     def check(self, architecture: Architecture) -> None:
         inputs, outputs = architecture.input_shapes, architecture.output_shapes
         if len(inputs) != 1 or len(outputs) != 1 or len(outputs[0]) != 1:

@@ -1,0 +1,128 @@
+"""Connects to a Ray cluster that exists: refuses one that is open to everybody, and says in one line what is in the way."""
+
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import ray
+
+from search_spaces.errors import UserError
+
+PROBE_SECONDS = 20.0
+"""How long a cluster may take to answer whether it asks for a token."""
+
+_PROBE = "import sys, ray; client = ray._raylet.GcsClient(address=sys.argv[1]); client.internal_kv_keys(b'', None, timeout=10)"
+"""What only a cluster that asks for no token answers: it is run without one."""
+
+_IS_OPEN, _IS_CLOSED, _IS_ABSENT = "open", "closed", "absent"
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """A Ray cluster that exists: `auto` or `HOST:PORT`, and whether it may be one that asks for no token."""
+
+    address: str
+    insecure: bool = False
+
+
+@contextmanager
+def existing_cluster(connection: Connection) -> Iterator[None]:
+    """This process as a driver of the cluster, for the time of the `with` block.
+
+    Raises:
+        UserError: the address is of a kind that cannot be used, nobody answers there, the cluster asks for no token and
+            `insecure` is not set, or refuses ours.
+    """
+    address = find_address(connection.address)
+    if not connection.insecure:
+        refuse_open(address)
+    sigterm_handler = signal.getsignal(signal.SIGTERM)
+    _connect(address)
+    try:
+        if threading.current_thread() is threading.main_thread():
+            # Ray has put its own in the place of whatever the driver does on SIGTERM.
+            signal.signal(signal.SIGTERM, sigterm_handler)
+        yield
+    finally:
+        ray.shutdown()
+
+
+def find_address(address: str) -> str:
+    """`HOST:PORT` of a cluster; `auto` is the one that this machine is a node of.
+
+    Raises:
+        UserError: it is a Ray Client address, no address, or there is no cluster here.
+    """
+    if address.startswith("ray://"):
+        raise UserError(
+            f"cluster {address!r}: a search runs on a node of the cluster; start it there with --cluster auto, "
+            "or as a job (docs/cluster.md)"
+        )
+    if address == "auto":
+        found = ray._private.services.find_gcs_addresses()
+        if not found:
+            raise UserError(
+                "cluster 'auto': no Ray runs on this machine; start one with `ray start`, or give HOST:PORT"
+            )
+        return str(sorted(found)[0])
+    host, colon, port = address.rpartition(":")
+    if not host or not colon or not port.isdecimal() or not 0 < int(port) < 2**16:
+        raise UserError(f"cluster {address!r}: give HOST:PORT, like 10.0.0.1:6379, or auto")
+    return address
+
+
+def refuse_open(address: str) -> None:
+    """Makes sure that the cluster asks for a token.
+
+    Raises:
+        UserError: it does not, or nobody answers.
+    """
+    state = _probe(address)
+    if state == _IS_ABSENT:
+        raise UserError(f"cluster {address}: nobody answers there; check the address, and that its head runs")
+    if state == _IS_OPEN:
+        raise UserError(
+            f"cluster {address} asks for no token: whoever reaches it can run code as you. Start it with "
+            "RAY_AUTH_MODE=token (docs/cluster.md), or give --insecure where nobody else can reach it"
+        )
+
+
+def _probe(address: str) -> str:
+    host, _, port = address.rpartition(":")
+    try:
+        # Ray itself would try again for as long as it is let.
+        socket.create_connection((host, int(port)), timeout=PROBE_SECONDS / 4).close()
+    except OSError:
+        return _IS_ABSENT
+    without = {name: value for name, value in os.environ.items() if not name.startswith("RAY_AUTH")}
+    try:
+        ended = subprocess.run(
+            [sys.executable, "-P", "-c", _PROBE, address],
+            capture_output=True,
+            text=True,
+            timeout=PROBE_SECONDS,
+            check=False,
+            # Not even the token that may lie in the home directory.
+            env={**without, "RAY_AUTH_MODE": "disabled"},
+        )
+    except subprocess.TimeoutExpired:
+        return _IS_ABSENT
+    if ended.returncode == 0:
+        return _IS_OPEN
+    return _IS_CLOSED if "auth" in ended.stderr.lower() else _IS_ABSENT
+
+
+def _connect(address: str) -> None:
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except Exception as error:  # noqa: BLE001 - whatever Ray raises, the user learns it in one line
+        reason = " ".join(str(error).split())[:300]
+        remedy = "run this on a node of the cluster, with the Python and Ray of the cluster, and its token"
+        raise UserError(f"cluster {address}: {type(error).__name__}: {reason}; {remedy}") from None
