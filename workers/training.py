@@ -9,6 +9,7 @@ from collections.abc import Generator
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
+from analysis.training_memory import training_memory
 from db.trial import Measurement
 from search_spaces.architecture import Architecture
 from search_spaces.errors import UserError
@@ -67,6 +68,11 @@ class TrainingEvaluator:
             "recipe": asdict(self.recipe),
         }
         return json.dumps(content, sort_keys=True, separators=(",", ":"))
+
+    def device_bytes(self, architecture: Architecture) -> int:
+        return training_memory(
+            architecture, batch=self.recipe.batch_size, optimizer="momentum", mixed_precision=True, dtype="float32"
+        ).peak_bytes
 
     def check(self, architecture: Architecture) -> None:
         description = describe(self.data)
