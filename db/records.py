@@ -173,5 +173,10 @@ def _has_no_json(value: float) -> bool:
 
 
 def _storable(reason: str | None) -> str | None:
-    """`reason` with escapes for what is no valid Unicode: it quotes other people's errors and must never be one."""
-    return None if reason is None else reason.encode("utf-8", "backslashreplace").decode()
+    """`reason` with escapes for what an engine cannot hold: it quotes other people's errors and must never be one."""
+    return None if reason is None else reason.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
+
+
+def is_row(row: Row[Any], record: Record) -> bool:
+    """Whether a row says what `record` says, to the last bit; it may say more."""
+    return all(row._mapping[name] == value for name, value in record.items())

@@ -1,4 +1,4 @@
-"""The tables, the same on every engine, and the version that a database file bears.
+"""The tables, the same on every engine, and the version that a database bears.
 
 Values by name (figures, metrics, genotypes) are JSON in text columns: an engine's own JSON type may round numbers,
 reorder keys and refuse what Python's reads. Measurements are one row per trial and epoch with all metrics of it: they
@@ -31,7 +31,9 @@ from sqlalchemy import (
 from db.trial import SearchState, TrialState
 from search_spaces.errors import Conflict, NewerFormat
 
-VERSION = "0001"
+VERSION = "0002"
+_NO_LONGER_READ = (None, "0001")
+"""Layouts that no release had; None is a version table without its row."""
 
 metadata = MetaData(
     # Fixed names, so that a migration can address a constraint on any engine.
@@ -78,8 +80,12 @@ searches = Table(
     Column("driver_host", Text),
     Column("driver_pid", BigInteger),
     Column("driver_started_at", Double),
+    # The lease: which claim the driver holds the search by, and when it last said so, by the database's clock.
+    Column("driver_token", String(32)),
+    Column("driver_seen_at", Double),
     _one_of("state", SearchState),
     CheckConstraint("budget >= 0", name="budget"),
+    CheckConstraint("(driver_token IS NULL) = (driver_pid IS NULL)", name="driver"),
 )
 
 architectures = Table(
@@ -168,11 +174,18 @@ def check(connection: Connection, where: str) -> None:
     """Makes sure that the database at `where` is ours and of this version.
 
     Raises:
-        Conflict: it was made by another program.
+        Conflict: it was made by another program, or by a nas before the first release.
         NewerFormat: it was made by a newer nas.
     """
     if not inspect(connection).has_table(schema_version.name):
-        raise Conflict(f"{where} was not made by nas; give another path with --db")
+        raise Conflict(f"{where} was not made by nas; give another database with --db")
     version = connection.execute(select(schema_version.c.version_num)).scalar()
+    if version in _NO_LONGER_READ:
+        raise Conflict(
+            f"{where} has schema {version}, this nas reads {VERSION}; "
+            "open it with the nas that made it, or give a new database with --db"
+        )
     if version != VERSION:
-        raise NewerFormat(f"{where} has schema {version}, this nas reads {VERSION}; upgrade nas or give another path")
+        raise NewerFormat(
+            f"{where} has schema {version}, this nas reads {VERSION}; upgrade nas, or give another database with --db"
+        )

@@ -2,78 +2,99 @@
 
 import os
 import sqlite3
+import time
+from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Literal
 
 from sqlalchemy import Connection, Engine, Insert, QueuePool, Table, create_engine, update
 from sqlalchemy.dialects import sqlite as dialect
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError
 
 from db import schema
+from db.database import BUSY_SECONDS, Database, Mode
+from db.url import database_path
+from db.whole_file import whole_file
 from search_spaces.errors import Conflict, NotFound, UserError
-
-Mode = Literal["create", "write", "read"]
-
-BUSY_SECONDS = 30.0
-"""How long a transaction waits for another process to end its own."""
 
 _ANOTHER = "or give another path with --db"
 _RESTORE = f"restore it from a copy, {_ANOTHER}"
+_DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
-class Database:
-    """An open SQLite file that is ours, in WAL mode: one writer at a time, readers never wait and never block."""
+class SqliteDatabase(Database):
+    """An open SQLite file in WAL mode: one writer at a time; it holds the write lock from the start."""
 
     def __init__(self, path: Path, mode: Mode) -> None:
-        self.path = path
-        self._mode = mode
-        self._engine = _engine(path, mode)
-
-    @contextmanager
-    def reading(self) -> Iterator[Connection]:
-        """A transaction that sees one state of the database throughout; what it reads is turned into values in it."""
-        try:
-            with self._transaction("BEGIN") as connection:
-                yield connection
-        except UserError:
-            raise
-        except ValueError as error:
-            raise Conflict(f"{self.path} is damaged ({error}); {_RESTORE}") from error
-
-    @contextmanager
-    def writing(self) -> Iterator[Connection]:
-        """A transaction that holds the write lock from its start and is kept whole or not at all."""
-        assert self._mode != "read", "the store was opened for reading"
-        with self._transaction("BEGIN IMMEDIATE") as connection:
-            yield connection
+        super().__init__(_engine(path, mode), str(path), mode)
+        self._path = path
 
     def use_wal(self) -> None:
         """Switches the file to WAL mode for good, where it is not; no transaction may be open."""
         with self._explained(), self._engine.connect() as connection:
             connection.exec_driver_sql("PRAGMA journal_mode = WAL")
 
-    def close(self) -> None:
-        """Closes all connections; the last process to do so folds the WAL into the file."""
-        self._engine.dispose()
+    def now(self, connection: Connection) -> float:
+        # Everybody who has the file open is on this machine.
+        return time.time()
+
+    def insert_or_ignore(self, table: Table, *columns: str) -> Insert:
+        return dialect.insert(table).on_conflict_do_nothing(index_elements=columns)
+
+    def problems(self, connection: Connection) -> list[str]:
+        found = [row[0] for row in connection.exec_driver_sql("PRAGMA integrity_check")]
+        broken = Counter((row[0], row[2]) for row in connection.exec_driver_sql("PRAGMA foreign_key_check"))
+        return [" ".join(text.split()) for text in found if text != "ok"] + [
+            f"{table}: {count} rows refer to {parent} that are not there" for (table, parent), count in broken.items()
+        ]
+
+    def backup(self, file: Path) -> None:
+        with whole_file(file) as partial, closing(sqlite3.connect(partial)) as copy, self._explained():
+            with self._engine.connect() as connection:
+                source = connection.connection.driver_connection
+                assert isinstance(source, sqlite3.Connection)
+                try:
+                    # In one step, under one read lock: page by page, every write would begin the copy anew.
+                    source.backup(copy)
+                    sound = copy.execute("PRAGMA quick_check").fetchall() == [("ok",)]
+                except sqlite3.DatabaseError as error:
+                    if _kind(error) in _DAMAGE:
+                        sound = False
+                    else:
+                        raise _user_error(error, file) from error
+            if not sound:
+                raise Conflict(f"{self.name} is damaged and was not copied; {_RESTORE}")
+
+    @contextmanager
+    def _begin_reading(self) -> Iterator[Connection]:
+        with self._transaction("BEGIN") as connection:
+            yield connection
+
+    @contextmanager
+    def _begin_writing(self) -> Iterator[Connection]:
+        with self._transaction("BEGIN IMMEDIATE") as connection:
+            yield connection
 
     @contextmanager
     def _transaction(self, begin: str) -> Iterator[Connection]:
-        with self._explained(), self._engine.begin() as connection:
+        with self._engine.begin() as connection:
             # SQLAlchemy and Python's driver leave it to us to begin; they commit or roll back.
             connection.exec_driver_sql(begin)
             yield connection
 
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        try:
-            yield
-        except (SQLAlchemyError, OverflowError, UnicodeEncodeError) as error:
-            raise _user_error(error, self.path) from error
+    def _lock_tables(self, connection: Connection) -> None:
+        """Nothing more to lock: every transaction that writes holds the one lock there is."""
+
+    def _user_error(self, error: Exception) -> UserError:
+        return _user_error(error, self._path)
+
+    @property
+    def _restore(self) -> str:
+        return _RESTORE
 
 
-def open_database(url: str, mode: Mode) -> Database:
+def open_file(url: str, mode: Mode) -> SqliteDatabase:
     """Opens the SQLite file at `url`; `create` makes it and its tables where they are absent.
 
     Opening to read leaves no file behind and changes none. A file that cannot be made whole is not left behind.
@@ -86,15 +107,11 @@ def open_database(url: str, mode: Mode) -> Database:
     """
     path = database_path(url)
     made = _file_is_made(path, mode)
-    database = Database(path, mode)
+    database = SqliteDatabase(path, mode)
     try:
         if mode == "create":
-            with database.reading() as connection:
-                empty = schema.is_empty(connection)
-            if empty:
-                _create(database)
-        with database.reading() as connection:
-            schema.check(connection, str(path))
+            database.make_tables()
+        database.check_version()
         if mode != "read":
             _make_writable(database)
     except BaseException:
@@ -104,30 +121,6 @@ def open_database(url: str, mode: Mode) -> Database:
             path.unlink()
         raise
     return database
-
-
-def database_path(url: str) -> Path:
-    """The file meant by `sqlite:///PATH` or a bare path.
-
-    Raises:
-        UserError: another kind of URL, a database in memory, or no path at all.
-    """
-    scheme, separator, rest = url.partition("://")
-    accepted = "give a path such as nas.db, or sqlite:///nas.db"
-    if separator and scheme != "sqlite":
-        # Only the scheme: the rest may hold a password.
-        raise UserError(f"database URL {scheme}://…: only SQLite files are supported; {accepted}")
-    if separator and not rest.startswith("/"):
-        raise UserError(f"database URL {url!r}: three slashes come before the path; {accepted}")
-    name = rest[1:] if separator else url
-    if not name or "\0" in name or name == ":memory:":
-        raise UserError(f"database URL {url!r} names no file; {accepted}")
-    return Path(name)
-
-
-def insert_or_ignore(table: Table) -> Insert:
-    """An insert that leaves rows alone whose primary key is there already."""
-    return dialect.insert(table).on_conflict_do_nothing(index_elements=list(table.primary_key.columns))
 
 
 def _file_is_made(path: Path, mode: Mode) -> bool:
@@ -152,14 +145,7 @@ def _file_is_made(path: Path, mode: Mode) -> bool:
     return True
 
 
-def _create(database: Database) -> None:
-    with database.writing() as connection:
-        # Another process may have been first while we waited for the lock.
-        if schema.is_empty(connection):
-            schema.create(connection)
-
-
-def _make_writable(database: Database) -> None:
+def _make_writable(database: SqliteDatabase) -> None:
     """Turns WAL mode on and proves that the file may be written: BEGIN IMMEDIATE alone succeeds on a read-only file."""
     with database.writing() as connection:
         connection.execute(update(schema.schema_version).values(version_num=schema.schema_version.c.version_num))
@@ -203,8 +189,7 @@ def _user_error(error: Exception, path: Path) -> UserError:
     if isinstance(error, UnicodeEncodeError):
         return UserError(f"{path}: {error.object!r} is no valid Unicode text; give it without the broken characters")
     cause = error.orig if isinstance(error, DBAPIError) else error
-    # The low byte is the kind of the error, the rest its details.
-    match getattr(cause, "sqlite_errorcode", 0) & 0xFF:
+    match _kind(cause):
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
             return Conflict(f"{path} was locked by another process for {BUSY_SECONDS:g} s; end that one, {_ANOTHER}")
         case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_AUTH:
@@ -219,3 +204,9 @@ def _user_error(error: Exception, path: Path) -> UserError:
             return Conflict(f"{path} refuses what contradicts it ({cause}); does another driver run this search?")
     message = " ".join(str(cause).split())
     return Conflict(f"{path} cannot be used ({message}); {_RESTORE}")
+
+
+def _kind(error: object) -> int:
+    """SQLite's code of the error's kind: its low byte, the rest are details."""
+    code: int = getattr(error, "sqlite_errorcode", 0)
+    return code & 0xFF

@@ -6,14 +6,16 @@ Parameters: `in_search` is the name of a search, `at_number` and `at_proposal` s
 from sqlalchemy import bindparam, func, insert, select, update
 
 from db.schema import architectures, measurements, searches, trials
-from db.sqlite import insert_or_ignore
 from db.trial import TrialState
 
 SEARCHES = select(searches).order_by(searches.c.id)
 SEARCH_NAMES = select(searches.c.name)
 SEARCH = select(searches).where(searches.c.name == bindparam("in_search"))
 SEARCH_ID = select(searches.c.id).where(searches.c.name == bindparam("in_search"))
-INSERT_SEARCH = insert(searches)
+# Locks the search to the end of the transaction, where the engine does not lock everything anyway. Not against those
+# who only refer to it, as every new trial does.
+LOCKED_SEARCH = SEARCH.with_for_update(key_share=True)
+UPDATE_SEARCH = update(searches).where(searches.c.name == bindparam("in_search"))
 STATE_COUNTS = select(trials.c.search_id, trials.c.state, func.count()).group_by(trials.c.search_id, trials.c.state)
 
 _of_search = trials.c.search_id == SEARCH_ID.scalar_subquery()
@@ -29,6 +31,7 @@ RETURN_TRIALS = update(trials).where(_of_search, _is_running)
 UPDATE_NUMBER = update(trials).where(_of_search, _at_number)
 
 TRIAL = select(trials).where(_of_search, _at_number)
+PROPOSED_TRIAL = select(trials).where(_of_search, _at_proposal)
 ADMITTED_TRIALS = select(trials).where(_of_search, trials.c.number.is_not(None)).order_by(trials.c.number)
 ALL_TRIALS = select(trials).where(_of_search).order_by(trials.c.proposal)
 OBSERVED_TRIALS = select(trials).where(_of_search, trials.c.observed.is_not(None)).order_by(trials.c.observed)
@@ -58,7 +61,6 @@ KNOWN = (
     .limit(1)
 )
 
-INSERT_ARCHITECTURE = insert_or_ignore(architectures)
 ARCHITECTURES = select(architectures).where(architectures.c.key.in_(bindparam("keys", expanding=True)))
 ARCHITECTURES_BETWEEN = (
     select(architectures)

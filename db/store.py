@@ -2,18 +2,20 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
-from pathlib import Path
 from shlex import quote
 from types import TracebackType
 from typing import Any, Self
 
-from sqlalchemy import Connection, Select, update
+from sqlalchemy import Connection, Select
+from sqlalchemy.exc import IntegrityError
 
-from db import records, statements
-from db.schema import searches
-from db.sqlite import Database, Mode, open_database
+from db import missing, records, statements
+from db.database import Database, Mode
+from db.leases import Lease, Leases
+from db.schema import architectures as architectures_table
+from db.sqlite import open_file
 from db.trial import ArchitectureRecord, Measurement, Search, SearchState, Trial, TrialState, check_search_name
+from db.url import is_postgresql
 from search_spaces.errors import Conflict, NotFound, UserError
 
 _HEX = frozenset("0123456789abcdef")
@@ -34,25 +36,33 @@ class Store:
     Every method is one transaction: after a crash at any moment it has happened as a whole or not at all. One process,
     the driver of a search, writes its trials; any number may read meanwhile. Trials of a search are named by their
     number. Whatever goes wrong is a `UserError` of one line: `NotFound` for a name that is not there, `Conflict` for
-    what contradicts what is stored and for a file that is damaged, full, locked or read-only.
+    what contradicts what is stored and for a database that is damaged, full, locked or read-only, `DatabaseUnavailable`
+    where a server does not answer. What was written then may be stored or not: the same call again makes sure, and
+    changes nothing where it was stored. Writes to a search are refused with a `Conflict` once another driver holds it.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._leases = Leases(database)
+        self._insert_architecture = database.insert_or_ignore(architectures_table, "key")
 
     @classmethod
     def open(cls, url: str, *, mode: Mode) -> Self:
-        """Opens the SQLite file at `url`, a path or `sqlite:///PATH`.
+        """Opens the SQLite file at `url`, a path or `sqlite:///PATH`, or the database at `postgresql://…`.
 
-        `create` makes file and tables where they are absent; `write` and `read` do not, and `read` changes nothing.
-        See `db.sqlite.open_database` for the errors.
+        `create` makes tables, and a file, where they are absent; `write` and `read` do not, and `read` changes nothing.
+        See `open_file` in `db.sqlite` and `open_server` in `db.postgresql` for the errors.
         """
-        return cls(open_database(url, mode))
+        if is_postgresql(url):
+            from db.postgresql import open_server
+
+            return cls(open_server(url, mode))
+        return cls(open_file(url, mode))
 
     @property
-    def path(self) -> Path:
-        """The database file."""
-        return self._database.path
+    def name(self) -> str:
+        """The database as it is shown: a path, or a URL without its password."""
+        return self._database.name
 
     def close(self) -> None:
         """Closes the database; the store is of no use any more."""
@@ -67,21 +77,18 @@ class Store:
         self.close()
 
     def create_search(self, search: Search) -> None:
-        """Adds a search that has no trials yet.
+        """Adds a search that has no trials yet; where it says who drives it, this store holds it from now on.
 
         Raises:
             UserError: `check_search_name` refuses the name.
             Conflict: the name is taken.
         """
-        name = search.name
-        check_search_name(name)
-        with self._database.writing() as connection:
-            if connection.execute(statements.SEARCH_ID, {"in_search": name}).first() is not None:
-                raise Conflict(
-                    f"a search {name!r} is in {self.path} already; "
-                    f"give another --name, or continue it with `nas resume {quote(name)}`"
-                )
-            connection.execute(statements.INSERT_SEARCH, records.search_record(search))
+        check_search_name(search.name)
+        if not self._leases.create(search):
+            raise Conflict(
+                f"a search {search.name!r} is in {self.name} already; "
+                f"give another --name, or continue it with `nas resume {quote(search.name)}`"
+            )
 
     def search(self, name: str) -> Search:
         """The search of this name; where there is none, `NotFound` names the nearest."""
@@ -106,33 +113,33 @@ class Store:
         """Makes process `pid` on `host`, created at `started_at` (seconds since 1970), the driver of a search.
 
         `previous` is the search as it was read when its driver was found to be gone. Of several processes that claim
-        it after the same reading, one succeeds. The search is `running` then, and returned as claimed.
+        it after the same reading, one succeeds. The search is `running` then, held by this store and by no other, and
+        returned as claimed.
 
         Raises:
-            Conflict: another driver has claimed it since.
+            Conflict: another driver has claimed it since, or one on another host was seen within the last minute.
         """
-        return self._change_driver(
-            previous.name,
-            (previous.driver_host, previous.driver_pid, previous.driver_started_at),
-            {
-                "driver_host": host,
-                "driver_pid": pid,
-                "driver_started_at": started_at,
-                "state": SearchState.RUNNING.value,
-            },
-        )
+        return self._leases.claim(previous, host=host, pid=pid, started_at=started_at)
+
+    def lease(self, name: str) -> Lease | None:
+        """The claim by which a search is held, by whomever; None where nobody drives it."""
+        return self._leases.of(name)
+
+    def renew_search(self, name: str) -> None:
+        """Says that the driver is there; due every few seconds, for other hosts take a search over after a minute.
+
+        Raises:
+            Conflict: the search is not, or not any more, held by this store.
+        """
+        self._leases.renew(name)
 
     def release_search(self, name: str, *, host: str, pid: int, started_at: float, state: SearchState) -> Search:
         """Leaves the search without a driver, in `state`; `started_at` is the one that was recorded, to the last bit.
 
         Raises:
-            Conflict: the driver is not, or not any more, process `pid` on `host` created at `started_at`.
+            Conflict: the driver is not, or not any more, process `pid` on `host` created at `started_at`, by this store.
         """
-        return self._change_driver(
-            name,
-            (host, pid, started_at),
-            {"driver_host": None, "driver_pid": None, "driver_started_at": None, "state": state.value},
-        )
+        return self._leases.release(name, host=host, pid=pid, started_at=started_at, state=state)
 
     def record_proposals(
         self, name: str, proposed: Sequence[Trial], architectures: Sequence[ArchitectureRecord]
@@ -140,16 +147,21 @@ class Store:
         """Adds new trials, rejected or admitted, and those of their architectures that are not known yet.
 
         Raises:
-            Conflict: a trial of the same proposal or number is there, or its architecture or parent is not.
+            Conflict: another trial of the same proposal or number is there, or its architecture or parent is not.
         """
-        with self._database.writing() as connection:
-            search_id = self._search_id(connection, name)
-            if architectures:
-                rows = [records.architecture_record(architecture) for architecture in architectures]
-                connection.execute(statements.INSERT_ARCHITECTURE, rows)
-            if proposed:
-                rows = [records.trial_record(search_id, trial) for trial in proposed]
-                connection.execute(statements.INSERT_TRIAL, rows)
+        try:
+            with self._leases.writing(name) as (connection, row):
+                if architectures:
+                    # In one order for everybody: two searches that wait for each other's keys would never end.
+                    in_order = sorted(architectures, key=lambda architecture: architecture.key)
+                    rows = [records.architecture_record(architecture) for architecture in in_order]
+                    connection.execute(self._insert_architecture, rows)
+                if proposed:
+                    rows = [records.trial_record(row.id, trial) for trial in proposed]
+                    connection.execute(statements.INSERT_TRIAL, rows)
+        except Conflict as refused:
+            if not isinstance(refused.__cause__, IntegrityError) or not self._are_recorded(name, proposed):
+                raise
 
     def start_attempt(self, name: str, number: int, *, worker: str, attempt: int, started_at: float) -> None:
         """Says that a worker has the trial, waiting or lost by another worker, for the `attempt`-th time, from 1.
@@ -164,35 +176,37 @@ class Store:
             "attempts": attempt,
             "started_at": started_at,
         }
-        with self._database.writing() as connection:
+        with self._leases.writing(name) as (connection, _):
             if not connection.execute(statements.START_TRIAL, {**at, **changes}).rowcount:
-                raise self._not_open(connection, name, number)
+                raise missing.not_open(name, number)
 
     def finish_trial(self, name: str, trial: Trial, measured: Sequence[Measurement]) -> None:
         """Writes how a waiting or running trial ended, with its measurements; what was proposed stays as recorded.
 
         Raises:
-            Conflict: the trial has ended already or was never admitted.
+            Conflict: the trial has ended already, otherwise than this, or was never admitted.
         """
         at = {"in_search": name, "at_proposal": trial.proposal}
-        with self._database.writing() as connection:
-            if not connection.execute(statements.FINISH_TRIAL, {**at, **records.result_record(trial)}).rowcount:
-                raise self._not_open(connection, name, trial.number)
-            if measured:
+        record = records.result_record(trial)
+        with self._leases.writing(name) as (connection, _):
+            if not connection.execute(statements.FINISH_TRIAL, {**at, **record}).rowcount:
+                row = connection.execute(statements.PROPOSED_TRIAL, at).first()
+                if row is None or not records.is_row(row, record):
+                    raise missing.not_open(name, trial.number)
+            elif measured:
                 rows = [{"in_search": name, **records.measurement_record(trial.proposal, one)} for one in measured]
                 connection.execute(statements.INSERT_MEASUREMENT, rows)
 
     def return_to_waiting(self, name: str) -> int:
         """Makes running trials, whose driver is gone, wait again with their attempts counted; returns how many."""
         changes = {"in_search": name, "state": TrialState.WAITING.value}
-        with self._database.writing() as connection:
-            self._search_id(connection, name)
+        with self._leases.writing(name) as (connection, _):
             return connection.execute(statements.RETURN_TRIALS, changes).rowcount
 
     def set_weights(self, name: str, number: int, sha256: str | None) -> None:
         """Says which weights file is kept for the trial, or None for no longer any."""
         at = {"in_search": name, "at_number": number}
-        with self._database.writing() as connection:
+        with self._leases.writing(name) as (connection, _):
             if not connection.execute(statements.UPDATE_NUMBER, {**at, "weights_sha256": sha256}).rowcount:
                 raise self._no_trial(connection, name, number)
 
@@ -259,7 +273,7 @@ class Store:
         with self._database.reading() as connection:
             rows = connection.execute(statements.ARCHITECTURES_BETWEEN, bounds).all()
             if not rows:
-                raise NotFound(f"no architecture {key!r} in {self.path}; `nas results NAME` shows the keys of a search")
+                raise NotFound(f"no architecture {key!r} in {self.name}; `nas results NAME` shows the keys of a search")
             if len(rows) > 1:
                 keys = ", ".join(row.key for row in rows[:3]) + (", …" if len(rows) > 3 else "")
                 raise UserError(f"architecture {key!r} is ambiguous; give more digits of one of: {keys}")
@@ -283,50 +297,27 @@ class Store:
     def _search(self, connection: Connection, name: str) -> Search:
         row = connection.execute(statements.SEARCH, {"in_search": name}).first()
         if row is None:
-            raise self._no_search(connection, name)
+            raise missing.no_search(connection, self.name, name)
         return records.search_from(row)
 
     def _search_id(self, connection: Connection, name: str) -> int:
         """The row number of a search, or `NotFound`."""
         found: int | None = connection.execute(statements.SEARCH_ID, {"in_search": name}).scalar()
         if found is None:
-            raise self._no_search(connection, name)
+            raise missing.no_search(connection, self.name, name)
         return found
-
-    def _change_driver(
-        self, name: str, driver: tuple[str | None, int | None, float | None], changes: Mapping[str, Any]
-    ) -> Search:
-        """Changes a search, provided that its driver is the given host, pid and time of start."""
-        host, pid, started_at = driver
-        statement = (
-            update(searches)
-            .where(
-                searches.c.name == name,
-                searches.c.driver_host.is_not_distinct_from(host),
-                searches.c.driver_pid.is_not_distinct_from(pid),
-                searches.c.driver_started_at.is_not_distinct_from(started_at),
-            )
-            .values(**changes)
-        )
-        with self._database.writing() as connection:
-            search = self._search(connection, name)
-            if not connection.execute(statement).rowcount:
-                holder = f"process {search.driver_pid} on {search.driver_host}" if search.driver_pid else "nobody"
-                raise Conflict(f"search {name!r} has changed hands and is driven by {holder} now; look with `nas list`")
-            return self._search(connection, name)
-
-    def _no_search(self, connection: Connection, name: str) -> NotFound:
-        names = connection.execute(statements.SEARCH_NAMES).scalars().all()
-        close = get_close_matches(name, names, n=3)
-        remedy = f"did you mean {' or '.join(map(repr, close))}?" if close else "`nas list` shows what there is"
-        return NotFound(f"no search {name!r} in {self.path}; {remedy}")
 
     def _no_trial(self, connection: Connection, name: str, number: int) -> NotFound:
         self._search_id(connection, name)
-        return NotFound(f"search {name!r} has no trial {number}; `nas results {quote(name)}` lists its trials")
+        return missing.no_trial(name, number)
 
-    def _not_open(self, connection: Connection, name: str, number: int | None) -> Conflict:
-        self._search_id(connection, name)
-        return Conflict(
-            f"search {name!r}: trial {number} is neither waiting nor running; does another driver run this search?"
-        )
+    def _are_recorded(self, name: str, proposed: Sequence[Trial]) -> bool:
+        """Whether exactly these trials are there already: a transaction whose answer was lost is repeated."""
+        with self._database.reading() as connection:
+            search_id = self._search_id(connection, name)
+            for trial in proposed:
+                at = {"in_search": name, "at_proposal": trial.proposal}
+                row = connection.execute(statements.PROPOSED_TRIAL, at).first()
+                if row is None or not records.is_row(row, records.trial_record(search_id, trial)):
+                    return False
+            return True

@@ -2,13 +2,14 @@
 
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer, field_validator
 
 from db.trial import UNBOUNDED, check_search_name
+from db.url import shown
 from search_spaces.errors import Conflict, NotFound, UserError, unknown_name
 
 
@@ -46,6 +47,8 @@ class RunConfig(BaseModel):
     """The evaluator's usual one unless told."""
     constraints: tuple[str, ...] = Field(default=(), strict=False)
     db: str = "nas.db"
+    weights: str | None = Field(default=None, min_length=1)
+    """The directory of trained weights: FILE.weights beside an SQLite file, nas-weights with PostgreSQL unless told."""
 
     @field_validator("name")
     @classmethod
@@ -54,16 +57,23 @@ class RunConfig(BaseModel):
             check_search_name(name)
         return name
 
-    @field_validator("db")
+    @field_validator("db", "weights")
     @classmethod
-    def _is_text(cls, db: str) -> str:
+    def _is_text(cls, place: str | None) -> str | None:
         # A path in bytes that are no UTF-8 could not be recorded.
-        if not db.isprintable():
-            raise ValueError("the database must be printable text")
-        return db
+        if place is not None and not place.isprintable():
+            raise ValueError("it must be printable text")
+        return place
+
+    @field_serializer("db")
+    def _without_password(self, db: str) -> str:
+        return shown(db)
+
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        return ((name, shown(value) if name == "db" else value) for name, value in super().__repr_args__())
 
     def to_json(self) -> str:
-        """The run as JSON text, every default spelled out."""
+        """The run as JSON text, every default spelled out; without the password of its database."""
         return self.model_dump_json()
 
     @classmethod
@@ -112,4 +122,5 @@ def make_config(values: Mapping[str, Any]) -> RunConfig:
         if first["type"] == "tuple_type":
             raise UserError(f"{key}: give a list, such as [{first['input']!r}]") from None
         said = str(first["ctx"]["error"]) if first["type"] == "value_error" else first["msg"].lower()
-        raise UserError(f"{key}: {said}, got {first['input']!r}") from None
+        given = shown(first["input"]) if isinstance(first["input"], str) else first["input"]
+        raise UserError(f"{key}: {said}, got {given!r}") from None

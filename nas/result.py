@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from analysis import FIGURES
 from db.store import Store
 from db.trial import Search, SearchState, Trial, TrialState
+from db.url import shown
 from nas.config import RunConfig
 from nas.objectives import Objective, parse_objective
 from nas.pareto import gains_of, pareto_front
@@ -150,7 +151,7 @@ class SearchResult:
         return tuple(dict.fromkeys([*(name for trial in self.trials for name in trial.values), *names]))
 
     def _remedy(self) -> str:
-        place = f"{quote(self.name)} --db {quote(self.db)}"
+        place = f"{quote(self.name)} --db {quote(shown(self.db))}"
         if self.search.state is SearchState.COMPLETE:
             return f"see why with: nas results {place}"
         return f"continue it with: nas resume {place}"

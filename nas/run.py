@@ -4,9 +4,9 @@ import time
 from collections.abc import Callable
 from itertools import count
 
-from db.sqlite import database_path
 from db.store import Store
 from db.trial import Search, SearchState
+from db.url import is_postgresql
 from nas import driver
 from nas.config import RunConfig
 from nas.controllers import registry
@@ -29,7 +29,11 @@ def search(config: RunConfig, *, listener: Callable[[Progress], None] = lambda p
     """
     prepared = prepare(config)
     config = prepared.config
-    WeightsStore(weights_directory(database_path(config.db))).check()
+    weights = WeightsStore(weights_directory(config.db, config.weights))
+    weights.check()
+    if config.weights is not None or is_postgresql(config.db):
+        # Beside a file it needs no record, and may move with it.
+        config = config.model_copy(update={"weights": str(weights.directory.absolute())})
     with Store.open(config.db, mode="create") as store:
         name = config.name or _free_name(store, config, prepared.data)
         named = config.model_copy(update={"name": name})
@@ -48,7 +52,7 @@ def search(config: RunConfig, *, listener: Callable[[Progress], None] = lambda p
                 driver_started_at=driver.started_at(driver.pid()),
             )
         )
-        _drive(prepared, name, store, listener)
+        _drive(prepared, name, store, weights, listener)
     return SearchResult(config.db, name)
 
 
@@ -73,7 +77,7 @@ def resume(
             _refuse_code(name, config)
         prepared = prepare(config)
         driver.claim(store, found)
-        _drive(prepared, name, store, listener)
+        _drive(prepared, name, store, WeightsStore(weights_directory(db, config.weights)), listener)
     return SearchResult(db, name)
 
 
@@ -103,7 +107,9 @@ def make_executor(prepared: Prepared) -> Executor:
     return RayPoolExecutor(prepared.evaluator, workers=config.workers)
 
 
-def _drive(prepared: Prepared, name: str, store: Store, listener: Callable[[Progress], None]) -> None:
+def _drive(
+    prepared: Prepared, name: str, store: Store, weights: WeightsStore, listener: Callable[[Progress], None]
+) -> None:
     config = prepared.config
     plan = SearchPlan(
         name=name,
@@ -120,7 +126,7 @@ def _drive(prepared: Prepared, name: str, store: Store, listener: Callable[[Prog
         time_budget_seconds=config.time_budget,
         stopping=prepared.stopping,
     )
-    session = Session(plan, prepared.controller, store, WeightsStore(weights_directory(store.path)), listener=listener)
+    session = Session(plan, prepared.controller, store, weights, listener=listener)
     state = SearchState.INTERRUPTED
     try:
         make_executor(prepared).run(session)

@@ -1,16 +1,25 @@
-"""Keeps trained weights beside the database, one file each, named by the SHA-256 of its content."""
+"""Keeps trained weights, one file each, named by the SHA-256 of its content."""
 
 import os
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
+from db.url import database_path, is_postgresql
 from search_spaces.errors import Conflict, UserError
 
 
-def weights_directory(database: Path) -> Path:
-    """Where the weights of the searches in this database file are kept."""
-    return database.with_name(database.name + ".weights")
+def weights_directory(db: str, told: str | None) -> Path:
+    """Where the weights of a search are kept: where its run says (`told`), else beside the file of its database.
+
+    A PostgreSQL database has no file: there it is `nas-weights` in the working directory.
+    """
+    if told is not None:
+        return Path(told)
+    if is_postgresql(db):
+        return Path("nas-weights")
+    path = database_path(db)
+    return path.with_name(path.name + ".weights")
 
 
 class WeightsStore:
@@ -42,7 +51,7 @@ class WeightsStore:
                 partial.unlink(missing_ok=True)
             raise Conflict(
                 f"the weights cannot be written to {str(self.directory)!r}: {error.strerror}; "
-                "make it a directory with room that can be written, or move the database"
+                "make it a directory with room that can be written, or name another with the key weights"
             ) from None
         return digest
 
@@ -55,7 +64,7 @@ class WeightsStore:
         if self.directory.exists() and not (self.directory.is_dir() and os.access(self.directory, os.W_OK)):
             raise Conflict(
                 f"{str(self.directory)!r}, where weights are to be kept, is no directory that can be written; "
-                "move it away or give another --db"
+                "move it away, or name another with the key weights"
             )
 
     def load(self, digest: str) -> bytes:

@@ -20,6 +20,10 @@ class Conflict(UserError):
     """The request contradicts what is stored already (exit code 4)."""
 
 
+class DatabaseUnavailable(UserError):
+    """The database's server does not answer, or not any more; what was being written may be stored or not (exit code 4)."""
+
+
 class NewerFormat(UserError):
     """A file or database was written by a newer version of nas (exit code 5)."""
 

@@ -5,12 +5,13 @@ import os
 import sys
 from collections.abc import Sequence
 
-from search_spaces.errors import Conflict, Fault, NewerFormat, NotFound, UserError
+from search_spaces.errors import Conflict, DatabaseUnavailable, Fault, NewerFormat, NotFound, UserError
 
 EXIT_CODES: tuple[tuple[type[UserError], int], ...] = (
     (Fault, 1),
     (NotFound, 3),
     (Conflict, 4),
+    (DatabaseUnavailable, 4),
     (NewerFormat, 5),
     (UserError, 2),
 )

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Write JSON to stdout instead of tables.")]
-DatabaseOption = Annotated[str, typer.Option("--db", metavar="URL", help="The database: a path or sqlite:///path.")]
+DatabaseOption = Annotated[str, typer.Option("--db", metavar="URL", help="The database: a path or postgresql://…")]
 
 DEFAULT_DATABASE = "nas.db"
 

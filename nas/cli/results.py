@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 def list_searches(db: DatabaseOption = DEFAULT_DATABASE, as_json: JsonFlag = False) -> None:
     """List the searches of a database."""
     from db.store import Store
+    from db.url import shown
 
     with Store.open(db, mode="read") as store:
         summaries = store.searches()
@@ -38,7 +39,9 @@ def list_searches(db: DatabaseOption = DEFAULT_DATABASE, as_json: JsonFlag = Fal
         write_json({"schema": 1, "searches": rows})
         return
     columns = ("name", "state", "space", "data", "controller", "finished", "budget")
-    stdout().print(make_table(f"Searches in {db}", columns, [[row[column] for column in columns] for row in rows]))
+    stdout().print(
+        make_table(f"Searches in {shown(db)}", columns, [[row[column] for column in columns] for row in rows])
+    )
 
 
 def results(

@@ -7,6 +7,7 @@ from typing import Any
 from analysis import Report, analyze
 from db.store import Store
 from db.trial import ArchitectureRecord, Trial
+from nas.config import RunConfig
 from nas.export.directory import export
 from nas.export.verify import clean_accuracy
 from nas.result import SearchResult
@@ -64,12 +65,12 @@ def hand_over(target: str, *, db: str, formats: tuple[str, ...], out: Path) -> H
     """
     with Store.open(db, mode="read") as store:
         record, search, trial = _find(target, db, store)
-        files = WeightsStore(weights_directory(store.path))
+        files = None if trial is None else _files(db, store, record.key, search, trial)
     architecture = Architecture.from_json(record.document)
     report = analyze(architecture)
     weights = inputs = None
     if trial is not None:
-        assert trial.weights_sha256 is not None
+        assert files is not None and trial.weights_sha256 is not None
         weights = files.load(trial.weights_sha256)
         inputs = (load_data(trial.data).validation.images[:64],)
     written = export(
@@ -108,6 +109,15 @@ def _find(target: str, db: str, store: Store) -> tuple[ArchitectureRecord, str |
     kept = [(name, trial) for name, trial in store.history(record.key) if trial.weights_sha256]
     best = max(kept, key=lambda pair: pair[1].values.get("val_accuracy", 0.0), default=(None, None))
     return record, *best
+
+
+def _files(db: str, store: Store, key: str, search: str | None, trial: Trial) -> WeightsStore:
+    """Where the trial's weights are: where a result was taken over, they stay with the search that trained them."""
+    assert search is not None and trial.weights_sha256 is not None
+    names = dict.fromkeys([search, *(name for name, _ in store.history(key))])
+    told = [RunConfig.from_json(store.search(name).run).weights for name in names]
+    places = [WeightsStore(weights_directory(db, place)) for place in dict.fromkeys(told)]
+    return next((place for place in places if place.path(trial.weights_sha256).exists()), places[0])
 
 
 def _notes(report: Report, search: str | None, trial: Trial | None) -> tuple[str, ...]:
