@@ -27,6 +27,8 @@ class SearchPlan:
     time_budget_seconds: float | None = None
     """The seconds of evaluation, added up over all trials, after which no more are begun."""
     stopping: StoppingRule = NEVER
+    checkpoints: str | None = None
+    """Where evaluations keep their state, if they do: a directory's path or an fsspec URL."""
 
 
 def proposal_rng(seed: int, proposal: int) -> random.Random:

@@ -391,6 +391,7 @@ class Session:
             attempt=trial.attempts,
             genotype=trial.genotype,
             alone=trial.number in self._alone,
+            checkpoints=self._plan.checkpoints,
         )
 
     def _known(self, key: str) -> tuple[str, Trial] | None:

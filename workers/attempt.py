@@ -13,8 +13,19 @@ def attempt(evaluator: Evaluator, task: EvaluationTask, *, worker: str) -> Gener
 
     An evaluator that raises `Diverged` makes the outcome diverged, one that raises anything else makes it failed with
     the exception as the reason. `KeyboardInterrupt` and its like pass through: they concern the worker, not the task.
-    A task that is told to stop is complete, as `stopped` says.
+    A task that is told to stop is complete, as `stopped` says. An attempt that ends leaves no checkpoint; one that is
+    interrupted may, and one that ran out of memory with others beside it, because its task comes again.
     """
+    outcome = yield from _attempt(evaluator, task, worker=worker)
+    comes_again = outcome.out_of_memory and not task.alone
+    if task.checkpoints is not None and not comes_again:
+        from workers.checkpoint import Checkpoints
+
+        Checkpoints(task, evaluator.identity).discard()
+    return outcome
+
+
+def _attempt(evaluator: Evaluator, task: EvaluationTask, *, worker: str) -> Generator[Measurement, bool, Outcome]:
     start = time.perf_counter()
 
     def outcome(state: TrialState, *, reason: str | None = None) -> Outcome:
@@ -36,7 +47,8 @@ def attempt(evaluator: Evaluator, task: EvaluationTask, *, worker: str) -> Gener
     except Exception as error:  # noqa: BLE001 - a task may fail in any way, and must not take its worker along
         failed = outcome(TrialState.FAILED, reason=_one_line(f"{type(error).__name__}: {error}"))
         return replace(failed, out_of_memory=is_out_of_memory(error))
-    return replace(outcome(TrialState.COMPLETE), values=evaluation.values, weights=evaluation.weights)
+    ended = outcome(TrialState.COMPLETE, reason=evaluation.note)
+    return replace(ended, values=evaluation.values, weights=evaluation.weights)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -24,14 +24,20 @@ class EvaluationTask:
     attempt: int = 1
     genotype: Genotype = field(default=Genotype(()))
     alone: bool = False
+    checkpoints: str | None = None
+    """Where the evaluation keeps its state, if it makes checkpoints: a directory's path or an fsspec URL."""
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What an evaluator found in the end: final metrics, and the weights as safetensors bytes where it has any."""
+    """What an evaluator found in the end: final metrics, and the weights as safetensors bytes where it has any.
+
+    `note` is what the user should know of a success, in one line; it is recorded where the reason of a failure would be.
+    """
 
     values: Mapping[str, float]
     weights: bytes | None = None
+    note: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +59,12 @@ class Outcome:
 
 class Diverged(Exception):
     """Raised by an evaluator when a value is not finite; the message says which and when."""
+
+
+class MakesCheckpoints:
+    """Inherited by evaluators that keep their state at `EvaluationTask.checkpoints` and go on from what they find there."""
+
+    __slots__ = ()
 
 
 class Evaluator(Protocol):

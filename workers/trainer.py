@@ -10,7 +10,7 @@ References:
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
@@ -21,10 +21,15 @@ from torch.nn import functional
 
 from search_spaces.architecture import Architecture
 from search_spaces.torch_module import to_module
+from workers.checkpoint import Checkpoint
+from workers.checkpoint_place import CheckpointError, reason
 from workers.data import DataSet, Part, load_data
 from workers.recipe import Recipe
 
 EVALUATION_BATCH = 1024
+
+METRICS = ("train_loss", "val_loss", "val_accuracy")
+"""What an epoch is measured by."""
 
 
 class Training:
@@ -71,6 +76,41 @@ class Training:
         """A copy of the weights and buffers."""
         return {name: tensor.detach().cpu().clone() for name, tensor in self._module.state_dict().items()}
 
+    def state(self) -> dict[str, Tensor]:
+        """A copy of all tensors that change while training: weights, momentum and the scale of the loss."""
+        state = {f"weights.{name}": tensor for name, tensor in self.weights().items()}
+        for name, parameter in self._module.named_parameters():
+            momentum = self._optimiser.state.get(parameter, {}).get("momentum_buffer")
+            if momentum is not None:
+                state[f"momentum.{name}"] = momentum.cpu().clone()
+        if self._scaler.is_enabled():
+            scaler = self._scaler.state_dict()
+            state["scaler.scale"] = torch.tensor(scaler["scale"], dtype=torch.float64)
+            state["scaler.growth_tracker"] = torch.tensor(scaler["_growth_tracker"])
+        return state
+
+    def possible_momentum(self) -> dict[str, Tensor]:
+        """Tensors of the names and shapes that the momentum in `state` can have; there is none before the first step."""
+        return {f"momentum.{name}": parameter.detach() for name, parameter in self._module.named_parameters()}
+
+    def restore(self, state: Mapping[str, Tensor], *, epochs: int) -> None:
+        """Takes up what `state` gave after so many epochs."""
+        self._step = epochs * self._steps_per_epoch
+        self._module.load_state_dict(_below("weights.", state))
+        for name, parameter in self._module.named_parameters():
+            momentum = state.get(f"momentum.{name}")
+            if momentum is not None:
+                # In the layout of the parameter, as the optimiser makes it.
+                self._optimiser.state[parameter]["momentum_buffer"] = torch.empty_like(parameter.detach()).copy_(
+                    momentum
+                )
+        if self._scaler.is_enabled():
+            scaler = {
+                "scale": state["scaler.scale"].item(),
+                "_growth_tracker": int(state["scaler.growth_tracker"].item()),
+            }
+            self._scaler.load_state_dict({**self._scaler.state_dict(), **scaler})
+
     def _train(self, images: Tensor, labels: Tensor) -> Tensor:
         for group in self._optimiser.param_groups:
             group["lr"] = self._recipe.learning_rate * self._schedule()
@@ -116,6 +156,59 @@ class Training:
         return above + self._background
 
 
+class Course:
+    """A seeded training with what was measured on its way and the weights of its best epoch: all that a result depends on.
+
+    Fulfils `workers.checkpoint.Resumable`.
+    """
+
+    def __init__(self, architecture: Architecture, data: DataSet, recipe: Recipe, *, epochs: int, seed: int) -> None:
+        device = best_device()
+        self._random = TorchState(seed, device)
+        with self._random.installed():
+            self._training = Training(architecture, data, recipe, epochs=epochs, device=device)
+        self.measurements: list[Mapping[str, float]] = []
+        self.best: Mapping[str, float] = {}
+        self.best_weights: dict[str, Tensor] = {}
+
+    def epoch(self) -> dict[str, float]:
+        """Trains for one epoch and measures."""
+        with self._random.installed():
+            values = self._training.epoch()
+        self.measurements.append(values)
+        if not self.best or _rank(values) > _rank(self.best):
+            self.best = values
+            self.best_weights = self._training.weights()
+        return values
+
+    def layout(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        best = {f"best.{name}": tensor for name, tensor in self._training.weights().items()}
+        return {**self._training.state(), **best, **self._random.state()}, self._training.possible_momentum()
+
+    def snapshot(self) -> Checkpoint:
+        best = {f"best.{name}": tensor for name, tensor in self.best_weights.items()}
+        tensors = {**self._training.state(), **best, **self._random.state()}
+        return Checkpoint(tuple(self.measurements), tensors)
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        if any(values.keys() != set(METRICS) for values in checkpoint.measurements):
+            raise CheckpointError(f"it has other measurements than {', '.join(METRICS)}")
+        self._random.restore(checkpoint.tensors)
+        self._training.restore(checkpoint.tensors, epochs=len(checkpoint.measurements))
+        self.measurements = list(checkpoint.measurements)
+        self.best = max(self.measurements, key=_rank)
+        self.best_weights = _below("best.", checkpoint.tensors)
+
+
+def _rank(values: Mapping[str, float]) -> tuple[float, float]:
+    return values["val_accuracy"], -values["val_loss"]
+
+
+def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors whose names begin with `prefix`, without it."""
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
 class TorchState:
     """Torch's random numbers and threads: ours while installed, the caller's as they were before and after."""
 
@@ -138,6 +231,25 @@ class TorchState:
                 self._save()
         finally:
             torch.set_num_threads(threads)
+
+    def state(self) -> dict[str, Tensor]:
+        """The states of the random-number generators."""
+        return {"random.cpu": self._cpu, **{f"random.cuda.{index}": gpu for index, gpu in enumerate(self._gpu)}}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Takes up what `state` gave.
+
+        Raises:
+            CheckpointError: no generator takes it.
+        """
+        try:
+            torch.Generator().set_state(state["random.cpu"])
+            for index, gpu in enumerate(self._gpus):
+                torch.Generator(gpu).set_state(state[f"random.cuda.{index}"])
+        except RuntimeError as error:
+            raise CheckpointError(f"its random numbers are damaged: {reason(error)}") from None
+        self._cpu = state["random.cpu"]
+        self._gpu = [state[f"random.cuda.{index}"] for index in range(len(self._gpus))]
 
     def _save(self) -> None:
         self._cpu = torch.get_rng_state()

@@ -15,20 +15,21 @@ from search_spaces.architecture import Architecture
 from search_spaces.errors import UserError
 from workers.data import describe, load_data
 from workers.recipe import Recipe
-from workers.task import Diverged, Evaluation, EvaluationTask
+from workers.task import Diverged, Evaluation, EvaluationTask, MakesCheckpoints
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True)
-class TrainingEvaluator:
+class TrainingEvaluator(MakesCheckpoints):
     """Trains each architecture from scratch and measures it on the validation part.
 
     Yields `train_loss`, `val_loss` and `val_accuracy` of every epoch. In the end `val_accuracy` and `val_loss` are
     those of the best epoch (highest accuracy, then lowest loss), whose weights are returned; `last_val_accuracy` and
     `train_loss` are those of the last epoch. Accuracies are fractions, losses mean cross-entropies in nats, the
-    training loss with label smoothing. The test part is never touched.
+    training loss with label smoothing. The test part is never touched. With a place for checkpoints an attempt goes on
+    from the last one, after it has yielded again what was measured before it.
 
     Raises:
         UserError: there is no such data set, or the architecture reads other images or tells other classes apart,
@@ -88,40 +89,35 @@ class TrainingEvaluator:
             )
 
     def evaluate(self, task: EvaluationTask) -> Generator[Measurement, None, Evaluation]:
-        from workers.trainer import TorchState, Training, best_device
+        from workers.checkpoint import Checkpoints
+        from workers.trainer import Course
 
         if task.epochs < 1:
             raise UserError(f"epochs must be at least 1, got {task.epochs}")
         self.check(task.architecture)
-        data = load_data(self.data)
-        device = best_device()
-        state = TorchState(task.seed, device)
-        with state.installed():
-            training = Training(task.architecture, data, self.recipe, epochs=task.epochs, device=device)
-        best: dict[str, float] = {}
-        weights: dict[str, Tensor] = {}
-        for epoch in range(1, task.epochs + 1):
-            with state.installed():
-                values = training.epoch()
+        checkpoints = Checkpoints(task, self.identity)
+        course = Course(task.architecture, load_data(self.data), self.recipe, epochs=task.epochs, seed=task.seed)
+        checkpoints.resume(course)
+        for epoch, values in enumerate(course.measurements, 1):
+            yield Measurement(epoch, values)
+        for epoch in range(len(course.measurements) + 1, task.epochs + 1):
+            values = course.epoch()
             for name in ("train_loss", "val_loss"):
                 if not math.isfinite(values[name]):
                     raise Diverged(f"{name} is {values[name]} in epoch {epoch} of {task.epochs}")
-            if not best or _rank(values) > _rank(best):
-                best = values
-                weights = training.weights()
+            if epoch < task.epochs:
+                # Before it is told: what a search has seen of a training need not be trained again.
+                checkpoints.offer(course)
             yield Measurement(epoch, values)
+        best, last = course.best, course.measurements[-1]
         final = {
             "val_accuracy": best["val_accuracy"],
-            "last_val_accuracy": values["val_accuracy"],
+            "last_val_accuracy": last["val_accuracy"],
             "val_loss": best["val_loss"],
-            "train_loss": values["train_loss"],
+            "train_loss": last["train_loss"],
             "epochs": float(task.epochs),
         }
-        return Evaluation(final, _to_bytes(weights))
-
-
-def _rank(values: dict[str, float]) -> tuple[float, float]:
-    return values["val_accuracy"], -values["val_loss"]
+        return Evaluation(final, _to_bytes(course.best_weights), checkpoints.note)
 
 
 def _to_bytes(weights: dict[str, "Tensor"]) -> bytes:
