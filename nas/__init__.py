@@ -48,9 +48,12 @@ def search(*, listener: Any = None, **settings: Any) -> "SearchResult":
     return run.search(make_config(settings), listener=listener or (lambda progress: None))
 
 
-def resume(name: str, *, db: str = "nas.db", trust_code: bool = False, listener: Any = None) -> "SearchResult":
+def resume(
+    name: str, *, db: str = "nas.db", trust_code: bool = False, listener: Any = None, **changes: Any
+) -> "SearchResult":
     """Continues an interrupted search to its end and returns what it found.
 
+    `changes` are keys of the run that are to have another value from now on: `workers`, `cluster`, `insecure`.
     `trust_code` lets it run the code that the search names as `module:attribute`: a space, evaluator or controller.
 
     Raises:
@@ -60,7 +63,7 @@ def resume(name: str, *, db: str = "nas.db", trust_code: bool = False, listener:
     """
     from nas import run
 
-    return run.resume(name, db, trust_code=trust_code, listener=listener or (lambda progress: None))
+    return run.resume(name, db, trust_code=trust_code, changes=changes, listener=listener or (lambda progress: None))
 
 
 def results(name: str, *, db: str = "nas.db") -> "SearchResult":

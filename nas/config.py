@@ -12,6 +12,9 @@ from db.trial import UNBOUNDED, check_search_name
 from db.url import shown
 from search_spaces.errors import Conflict, NotFound, UserError, unknown_name
 
+OF_THE_USER = ("cluster", "insecure")
+"""Keys that a database, which may come from anybody, has no say in: to whom this process connects."""
+
 
 class RunConfig(BaseModel):
     """A search as the user describes it; flags of the command line override the keys of a run file."""
@@ -43,6 +46,14 @@ class RunConfig(BaseModel):
     """Of the training of every candidate; searches that share it share results."""
     workers: int = Field(default=2, ge=1, le=10**5)
     executor: Literal["serial", "ray"] = "ray"
+    cluster: str | None = None
+    """The Ray cluster to run on, `HOST:PORT` or `auto`; one of our own unless told. Never read from a database."""
+    insecure: bool = False
+    """Whether the cluster may be one that asks for no token. Never read from a database."""
+    slots_per_gpu: int | None = Field(default=None, ge=1, le=1_000)
+    """How many candidates share a GPU; by their predicted memory unless told."""
+    deadline: float = Field(default=3600.0, gt=0, allow_inf_nan=False)
+    """Seconds within which a worker must show a measurement or a result; then it is killed, and its trial has failed."""
     objectives: tuple[str, ...] = Field(default=(), strict=False)
     """The evaluator's usual one unless told."""
     constraints: tuple[str, ...] = Field(default=(), strict=False)
@@ -73,8 +84,8 @@ class RunConfig(BaseModel):
         return ((name, shown(value) if name == "db" else value) for name, value in super().__repr_args__())
 
     def to_json(self) -> str:
-        """The run as JSON text, every default spelled out; without the password of its database."""
-        return self.model_dump_json()
+        """The run as JSON text, every default spelled out; without passwords and what concerns one user alone."""
+        return self.model_dump_json(exclude=set(OF_THE_USER))
 
     @classmethod
     def from_json(cls, text: str) -> "RunConfig":
@@ -84,7 +95,10 @@ class RunConfig(BaseModel):
             Conflict: the text is damaged.
         """
         try:
-            return make_config(json.loads(text))
+            recorded = json.loads(text)
+            if isinstance(recorded, dict):
+                recorded = {key: value for key, value in recorded.items() if key not in OF_THE_USER}
+            return make_config(recorded)
         except ValueError as error:
             raise Conflict(f"the run recorded in the database is damaged: {error}; restore a backup") from None
 

@@ -1,14 +1,17 @@
 """Starts and resumes searches: gives the parts of a prepared run to a session and an executor."""
 
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import count
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 from db.store import Store
 from db.trial import Search, SearchState
 from db.url import is_postgresql
 from nas import driver
-from nas.config import RunConfig
+from nas.config import RunConfig, make_config
 from nas.controllers import registry
 from nas.preparation import Prepared, prepare
 from nas.progress import Progress
@@ -16,8 +19,14 @@ from nas.result import SearchResult
 from nas.search_plan import SearchPlan
 from nas.session import Session
 from nas.weights import WeightsStore, weights_directory
-from search_spaces.errors import UserError
+from search_spaces.errors import UserError, unknown_name
 from workers.task import Executor
+
+if TYPE_CHECKING:
+    from workers.ray_connection import Connection
+
+CHANGEABLE = ("cluster", "deadline", "insecure", "slots_per_gpu", "workers")
+"""Keys that may differ from now on when a search is resumed: they change nothing about what it finds."""
 
 
 def search(config: RunConfig, *, listener: Callable[[Progress], None] = lambda progress: None) -> SearchResult:
@@ -31,6 +40,7 @@ def search(config: RunConfig, *, listener: Callable[[Progress], None] = lambda p
     config = prepared.config
     weights = WeightsStore(weights_directory(config.db, config.weights))
     weights.check()
+    _check_cluster(config)
     if config.weights is not None or is_postgresql(config.db):
         # Beside a file it needs no record, and may move with it.
         config = config.model_copy(update={"weights": str(weights.directory.absolute())})
@@ -57,25 +67,35 @@ def search(config: RunConfig, *, listener: Callable[[Progress], None] = lambda p
 
 
 def resume(
-    name: str, db: str, *, trust_code: bool = False, listener: Callable[[Progress], None] = lambda progress: None
+    name: str,
+    db: str,
+    *,
+    trust_code: bool = False,
+    changes: Mapping[str, Any] = MappingProxyType({}),
+    listener: Callable[[Progress], None] = lambda progress: None,
 ) -> SearchResult:
     """Continues a search where it stopped; a complete one is left as it is.
 
     A database may come from anybody, so code that the search names (`module:attribute`) runs only with `trust_code`.
+    `changes` are keys of the run that have another value here and now, some of `CHANGEABLE`.
 
     Raises:
         UserError: the search names such code and it is not trusted.
         NotFound: there is no such database or search.
         Conflict: another process drives the search now.
     """
+    for key in changes:
+        if key not in CHANGEABLE:
+            raise unknown_name("change of a search that is resumed", key, CHANGEABLE)
     with Store.open(db, mode="write") as store:
         found = store.search(name)
         if found.state is SearchState.COMPLETE:
             return SearchResult(db, name)
-        config = RunConfig.from_json(found.run)
+        config = make_config({**dict(RunConfig.from_json(found.run)), **changes, "db": db})
         if not trust_code:
             _refuse_code(name, config)
         prepared = prepare(config)
+        _check_cluster(config)
         driver.claim(store, found)
         _drive(prepared, name, store, WeightsStore(weights_directory(db, config.weights)), listener)
     return SearchResult(db, name)
@@ -104,7 +124,31 @@ def make_executor(prepared: Prepared) -> Executor:
         return SerialExecutor(prepared.evaluator)
     from workers.ray_pool import RayPoolExecutor
 
-    return RayPoolExecutor(prepared.evaluator, workers=config.workers)
+    return RayPoolExecutor(
+        prepared.evaluator,
+        workers=config.workers,
+        slots_per_gpu=config.slots_per_gpu,
+        deadline_seconds=config.deadline,
+        connection=_connection(config),
+    )
+
+
+def _connection(config: RunConfig) -> "Connection | None":
+    address = config.cluster or os.environ.get("RAY_ADDRESS")
+    if address is None:
+        return None
+    from workers.ray_connection import Connection
+
+    return Connection(address, insecure=config.insecure)
+
+
+def _check_cluster(config: RunConfig) -> None:
+    """Refuses a cluster that cannot be used, before anything is written."""
+    connection = None if config.executor == "serial" else _connection(config)
+    if connection is not None:
+        from workers.ray_connection import check
+
+        check(connection)
 
 
 def _drive(

@@ -32,6 +32,17 @@ class Connection:
     insecure: bool = False
 
 
+def check(connection: Connection) -> None:
+    """Looks whether a cluster may be connected to, without doing so.
+
+    Raises:
+        UserError: see `existing_cluster`.
+    """
+    address = find_address(connection.address)
+    if not connection.insecure:
+        refuse_open(address)
+
+
 @contextmanager
 def existing_cluster(connection: Connection) -> Iterator[None]:
     """This process as a driver of the cluster, for the time of the `with` block.
@@ -66,16 +77,29 @@ def find_address(address: str) -> str:
             "or as a job (docs/cluster.md)"
         )
     if address == "auto":
-        found = ray._private.services.find_gcs_addresses()
+        # Clusters of single searches, ours among them, speak over loopback and end with their search.
+        found = sorted(each for each in ray._private.services.find_gcs_addresses() if not each.startswith("127."))
         if not found:
-            raise UserError(
-                "cluster 'auto': no Ray runs on this machine; start one with `ray start`, or give HOST:PORT"
-            )
-        return str(sorted(found)[0])
+            raise UserError("cluster 'auto': no Ray runs here; start one with `ray start`, or give HOST:PORT")
+        if len(found) > 1:
+            raise UserError(f"cluster 'auto': several run on this machine; give one of: {', '.join(found)}")
+        return str(found[0])
     host, colon, port = address.rpartition(":")
     if not host or not colon or not port.isdecimal() or not 0 < int(port) < 2**16:
         raise UserError(f"cluster {address!r}: give HOST:PORT, like 10.0.0.1:6379, or auto")
     return address
+
+
+def is_open(address: str) -> bool:
+    """Whether the cluster asks for no token.
+
+    Raises:
+        UserError: nobody answers.
+    """
+    state = _probe(address)
+    if state == _IS_ABSENT:
+        raise UserError(f"cluster {address}: nobody answers there; check the address, and that its head runs")
+    return state == _IS_OPEN
 
 
 def refuse_open(address: str) -> None:
@@ -84,10 +108,7 @@ def refuse_open(address: str) -> None:
     Raises:
         UserError: it does not, or nobody answers.
     """
-    state = _probe(address)
-    if state == _IS_ABSENT:
-        raise UserError(f"cluster {address}: nobody answers there; check the address, and that its head runs")
-    if state == _IS_OPEN:
+    if is_open(address):
         raise UserError(
             f"cluster {address} asks for no token: whoever reaches it can run code as you. Start it with "
             "RAY_AUTH_MODE=token (docs/cluster.md), or give --insecure where nobody else can reach it"

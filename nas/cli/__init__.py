@@ -27,9 +27,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"nas: {error}", file=sys.stderr)  # noqa: T201
         return next(code for kind, code in EXIT_CODES if isinstance(error, kind))
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interruption:
+        from nas.cli.interruption import TERMINATED, Terminated
+
         print("nas: interrupted", file=sys.stderr)  # noqa: T201
-        return 130
+        return TERMINATED if isinstance(interruption, Terminated) else 130
     except BrokenPipeError:
         # Who reads has seen enough (`| head`).
         _give_up_stdout()

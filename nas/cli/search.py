@@ -1,14 +1,14 @@
 """`nas search` and `nas resume`: run a search, show how it goes, end with the leaderboard and the Pareto front."""
 
-import signal
 from pathlib import Path
 from shlex import quote
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from nas.cli.interruption import interruptible_once
 from nas.cli.output import DEFAULT_DATABASE, DatabaseOption, JsonFlag, make_table, stderr, stdout, write_json
+from search_spaces.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,6 +19,15 @@ if TYPE_CHECKING:
 
 LEADERBOARD_ROWS = 10
 DRY_RUN_SAMPLES = 3
+
+
+ClusterOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HOST:PORT", envvar="RAY_ADDRESS", help="Run on this Ray cluster, or auto: the one of this machine."
+    ),
+]
+InsecureFlag = Annotated[bool, typer.Option("--insecure", help="Accept a cluster that asks for no token.")]
 
 
 def search(
@@ -74,6 +83,16 @@ def search(
     executor: Annotated[
         str | None, typer.Option(help="ray: in worker processes (the default); serial: in this process.")
     ] = None,
+    cluster: ClusterOption = None,
+    insecure: InsecureFlag = False,
+    slots_per_gpu: Annotated[
+        str | None,
+        typer.Option(metavar="auto|N", help="How many candidates share a GPU: by predicted memory (auto), or N."),
+    ] = None,
+    deadline: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", help="Kill a worker that has shown nothing for so long (3600)."),
+    ] = None,
     objective: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME[:max|min]", help="What to optimise (val_accuracy:max); may be given several times."),
@@ -118,6 +137,10 @@ def search(
         "seed": seed,
         "workers": workers,
         "executor": executor,
+        "cluster": cluster,
+        "insecure": insecure or None,
+        "slots_per_gpu": None if slots_per_gpu in (None, "auto") else parse_slots(slots_per_gpu),
+        "deadline": deadline,
         "objectives": objective or None,
         "constraints": constraint or None,
         "db": db,
@@ -137,21 +160,29 @@ def resume(
     trust_code: Annotated[
         bool, typer.Option("--trust-code", help="Run the code that the search names: module:attribute.")
     ] = False,
+    cluster: ClusterOption = None,
+    insecure: InsecureFlag = False,
+    workers: Annotated[int | None, typer.Option(help="How many are trained at once (as the search began).")] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Continue a search that was interrupted."""
+    """Continue a search that was interrupted, here or on another machine."""
     from nas.run import resume as run_resume
 
-    _run(lambda listener: run_resume(name, db, trust_code=trust_code, listener=listener), as_json=as_json, db=db)
+    changes = {"cluster": cluster, "insecure": insecure or None, "workers": workers}
+    given = {key: value for key, value in changes.items() if value is not None}
+    _run(
+        lambda listener: run_resume(name, db, trust_code=trust_code, changes=given, listener=listener),
+        as_json=as_json,
+        db=db,
+    )
 
 
 def _run(start: "Callable[[Callable[[Progress], None]], SearchResult]", *, as_json: bool, db: str) -> None:
     from nas.cli.progress import ProgressDisplay
 
     display = ProgressDisplay(stderr())
-    signal.signal(signal.SIGINT, _interrupt_once)
     try:
-        with display:
+        with interruptible_once(), display:
             result = start(display.update)
     except KeyboardInterrupt:
         if display.search_name is not None:
@@ -161,18 +192,10 @@ def _run(start: "Callable[[Callable[[Progress], None]], SearchResult]", *, as_js
                 soft_wrap=True,
             )
         raise
-    finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
     if as_json:
         write_json(result.to_dict())
     else:
         show_leaderboard(result)
-
-
-def _interrupt_once(number: int, frame: FrameType | None) -> None:
-    """Interrupts the search, and lets it clean up without being interrupted at that."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    raise KeyboardInterrupt
 
 
 def show_leaderboard(result: "SearchResult") -> None:
@@ -222,6 +245,13 @@ def _show_plan(prepared: "Prepared", *, as_json: bool) -> None:
         console.print(make_table(f"Sample {architecture.key[:12]}", ("figure", "value"), figure_rows(report)))
         console.print()
     stderr().print("dry run: nothing was started or written", markup=False, soft_wrap=True)
+
+
+def parse_slots(text: str) -> int:
+    """The number of slots in `--slots-per-gpu`."""
+    if not text.isdecimal():
+        raise UserError(f"--slots-per-gpu {text!r}: give a whole number, or auto")
+    return int(text)
 
 
 def _plain(value: object) -> str:

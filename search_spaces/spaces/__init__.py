@@ -50,17 +50,19 @@ def load(name: str, *, input_shape: Shape | None = None, classes: int = 10, **pa
             it cannot be imported or offers something else.
     """
     maker = _SPACES.load(name)
-    known = [
-        parameter for parameter in inspect.signature(maker).parameters if parameter not in ("input_shape", "classes")
-    ]
+    taken = inspect.signature(maker).parameters
+    known = [parameter for parameter in taken if parameter not in ("input_shape", "classes")]
     for parameter in parameters:
         if parameter not in known:
             raise unknown_name(f"parameter of the space {name!r}", parameter, known)
     # Lists, as run files have them, would make the space unhashable.
     given = {key: tuple(value) if isinstance(value, list) else value for key, value in parameters.items()}
-    if input_shape is not None:
+    # A space that is made for one kind of data need not take what tells of them.
+    if input_shape is not None and "input_shape" in taken:
         given["input_shape"] = tuple(input_shape)
-    space: object = maker(classes=classes, **given)
+    if "classes" in taken:
+        given["classes"] = classes
+    space: object = maker(**given)
     if not isinstance(space, SearchSpace):
         raise UserError(
             f"the search space {name!r} makes {space!r}, which is no SearchSpace; mend or remove its package"
