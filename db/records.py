@@ -84,6 +84,11 @@ def architecture_from(row: Row[Any]) -> ArchitectureRecord:
 
 def trial_record(search_id: int, trial: Trial) -> Record:
     """The row of `trials`."""
+    return {**proposal_record(search_id, trial), **result_record(trial)}
+
+
+def proposal_record(search_id: int, trial: Trial) -> Record:
+    """The part of a row of `trials` that stays as it was proposed."""
     return {
         "search_id": search_id,
         "proposal": trial.proposal,
@@ -97,7 +102,6 @@ def trial_record(search_id: int, trial: Trial) -> Record:
         "parent": trial.parent,
         "mutation": trial.mutation,
         "information": json.dumps(dict(trial.information)),
-        **result_record(trial),
     }
 
 
@@ -164,7 +168,9 @@ def _numbers_to_json(values: Mapping[str, float]) -> str:
 
 
 def _numbers_from_json(text: str) -> dict[str, float]:
-    values: dict[str, float | str] = json.loads(text)
+    values: object = json.loads(text)
+    if not isinstance(values, dict):
+        raise ValueError(f"{text[:40]!r} is no JSON object")
     return {name: float(value) if isinstance(value, str) else value for name, value in values.items()}
 
 

@@ -26,7 +26,7 @@ _is_open = (trials.c.state == TrialState.WAITING.value) | _is_running
 
 INSERT_TRIAL = insert(trials)
 START_TRIAL = update(trials).where(_of_search, _at_number, _is_open)
-FINISH_TRIAL = update(trials).where(_of_search, _at_proposal, _is_open)
+UPDATE_OPEN_TRIAL = update(trials).where(_of_search, _at_proposal, _is_open)
 RETURN_TRIALS = update(trials).where(_of_search, _is_running)
 UPDATE_NUMBER = update(trials).where(_of_search, _at_number)
 

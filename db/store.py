@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from shlex import quote
 from types import TracebackType
 from typing import Any, Self
@@ -10,6 +11,7 @@ from sqlalchemy import Connection, Select
 from sqlalchemy.exc import IntegrityError
 
 from db import missing, records, statements
+from db.check import Health, check
 from db.database import Database, Mode
 from db.leases import Lease, Leases
 from db.schema import architectures as architectures_table
@@ -146,6 +148,8 @@ class Store:
     ) -> None:
         """Adds new trials, rejected or admitted, and those of their architectures that are not known yet.
 
+        Repeated for want of an answer, it may say anew to whom a trial is handed out.
+
         Raises:
             Conflict: another trial of the same proposal or number is there, or its architecture or parent is not.
         """
@@ -160,8 +164,9 @@ class Store:
                     rows = [records.trial_record(row.id, trial) for trial in proposed]
                     connection.execute(statements.INSERT_TRIAL, rows)
         except Conflict as refused:
-            if not isinstance(refused.__cause__, IntegrityError) or not self._are_recorded(name, proposed):
+            if not isinstance(refused.__cause__, IntegrityError):
                 raise
+            self._record_again(name, proposed, refused)
 
     def start_attempt(self, name: str, number: int, *, worker: str, attempt: int, started_at: float) -> None:
         """Says that a worker has the trial, waiting or lost by another worker, for the `attempt`-th time, from 1.
@@ -183,15 +188,19 @@ class Store:
     def finish_trial(self, name: str, trial: Trial, measured: Sequence[Measurement]) -> None:
         """Writes how a waiting or running trial ended, with its measurements; what was proposed stays as recorded.
 
+        Repeated for want of an answer, it may say another `finished_at`.
+
         Raises:
             Conflict: the trial has ended already, otherwise than this, or was never admitted.
         """
         at = {"in_search": name, "at_proposal": trial.proposal}
         record = records.result_record(trial)
         with self._leases.writing(name) as (connection, _):
-            if not connection.execute(statements.FINISH_TRIAL, {**at, **record}).rowcount:
+            if not connection.execute(statements.UPDATE_OPEN_TRIAL, {**at, **record}).rowcount:
+                # Who repeats it for want of an answer says another time.
+                same = {column: value for column, value in record.items() if column != "finished_at"}
                 row = connection.execute(statements.PROPOSED_TRIAL, at).first()
-                if row is None or not records.is_row(row, record):
+                if row is None or not records.is_row(row, same):
                     raise missing.not_open(name, trial.number)
             elif measured:
                 rows = [{"in_search": name, **records.measurement_record(trial.proposal, one)} for one in measured]
@@ -289,6 +298,19 @@ class Store:
                 for row in connection.execute(statements.ARCHITECTURES, {"keys": wanted[start : start + _KEYS_AT_ONCE]})
             }
 
+    def check(self) -> Health:
+        """Looks at everything that is stored and says what is damaged."""
+        return check(self._database)
+
+    def backup(self, file: Path) -> None:
+        """Copies an SQLite database as it is at one moment to a new file, while others write; whole or not at all.
+
+        Raises:
+            UserError: it is a PostgreSQL database, which pg_dump copies.
+            Conflict: the file exists or cannot be written, or the database is damaged.
+        """
+        self._database.backup(file)
+
     def _trials(self, name: str, statement: Select[Any]) -> list[Trial]:
         with self._database.reading() as connection:
             self._search_id(connection, name)
@@ -311,13 +333,20 @@ class Store:
         self._search_id(connection, name)
         return missing.no_trial(name, number)
 
-    def _are_recorded(self, name: str, proposed: Sequence[Trial]) -> bool:
-        """Whether exactly these trials are there already: a transaction whose answer was lost is repeated."""
-        with self._database.reading() as connection:
-            search_id = self._search_id(connection, name)
+    def _record_again(self, name: str, proposed: Sequence[Trial], refused: Conflict) -> None:
+        """Makes sure that these proposals are there already, for an answer was lost, and hands trials out as told now.
+
+        Raises:
+            Conflict: `refused`, where they are others; nothing is changed then.
+        """
+        with self._leases.writing(name) as (connection, search):
             for trial in proposed:
                 at = {"in_search": name, "at_proposal": trial.proposal}
+                result = records.result_record(trial)
                 row = connection.execute(statements.PROPOSED_TRIAL, at).first()
-                if row is None or not records.is_row(row, records.trial_record(search_id, trial)):
-                    return False
-            return True
+                if row is None or not records.is_row(row, records.proposal_record(search.id, trial)):
+                    raise refused
+                if records.is_row(row, result):
+                    continue
+                if not connection.execute(statements.UPDATE_OPEN_TRIAL, {**at, **result}).rowcount:
+                    raise refused

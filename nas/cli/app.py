@@ -3,7 +3,7 @@
 import typer
 from typer.exceptions import TyperException
 
-from nas.cli import analyze, bakeoff, catalog, export, proxies, results, search, show
+from nas.cli import analyze, bakeoff, catalog, database, export, proxies, results, search, show
 from search_spaces.errors import UserError
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app.command("list")(results.list_searches)
 app.command("results")(results.results)
 app.command("show")(show.show)
 app.command("export")(export.export)
+app.add_typer(database.app, name="db")
 app.command("spaces")(catalog.spaces)
 app.command("controllers")(catalog.controllers)
 app.command("networks")(catalog.networks)
