@@ -60,6 +60,8 @@ class RunConfig(BaseModel):
     db: str = "nas.db"
     weights: str | None = Field(default=None, min_length=1)
     """The directory of trained weights: FILE.weights beside an SQLite file, nas-weights with PostgreSQL unless told."""
+    checkpoints: str | None = Field(default=None, min_length=1)
+    """Where trainings keep their state: a directory or an fsspec URL; beside an SQLite file unless told."""
 
     @field_validator("name")
     @classmethod
@@ -68,7 +70,14 @@ class RunConfig(BaseModel):
             check_search_name(name)
         return name
 
-    @field_validator("db", "weights")
+    @field_validator("checkpoints")
+    @classmethod
+    def _has_no_password(cls, place: str | None) -> str | None:
+        if place is not None and shown(place) != place:
+            raise ValueError("give passwords in the environment or a file of the client, for the place is recorded")
+        return place
+
+    @field_validator("db", "weights", "checkpoints")
     @classmethod
     def _is_text(cls, place: str | None) -> str | None:
         # A path in bytes that are no UTF-8 could not be recorded.

@@ -4,12 +4,13 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from itertools import count
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from db.store import Store
 from db.trial import Search, SearchState
-from db.url import is_postgresql
+from db.url import database_path, is_postgresql
 from nas import driver
 from nas.config import RunConfig, make_config
 from nas.controllers import registry
@@ -20,7 +21,7 @@ from nas.search_plan import SearchPlan
 from nas.session import Session
 from nas.weights import WeightsStore, weights_directory
 from search_spaces.errors import UserError, unknown_name
-from workers.task import Executor
+from workers.task import Executor, MakesCheckpoints
 
 if TYPE_CHECKING:
     from workers.ray_connection import Connection
@@ -33,7 +34,7 @@ def search(config: RunConfig, *, listener: Callable[[Progress], None] = lambda p
     """Runs a new search to its end.
 
     Raises:
-        UserError: see `prepare`; `Conflict` where the name is taken. Nothing is written then.
+        UserError: see `prepare` and `checkpoint_place`; `Conflict` where the name is taken. Nothing is written then.
         KeyboardInterrupt: what had finished is kept, and the search can be resumed.
     """
     prepared = prepare(config)
@@ -44,6 +45,10 @@ def search(config: RunConfig, *, listener: Callable[[Progress], None] = lambda p
     if config.weights is not None or is_postgresql(config.db):
         # Beside a file it needs no record, and may move with it.
         config = config.model_copy(update={"weights": str(weights.directory.absolute())})
+    checkpoints = checkpoint_place(prepared, config.db)
+    if config.checkpoints is not None:
+        # Whoever resumes the search may do so in another directory.
+        config = config.model_copy(update={"checkpoints": checkpoints})
     with Store.open(config.db, mode="create") as store:
         name = config.name or _free_name(store, config, prepared.data)
         named = config.model_copy(update={"name": name})
@@ -62,7 +67,7 @@ def search(config: RunConfig, *, listener: Callable[[Progress], None] = lambda p
                 driver_started_at=driver.started_at(driver.pid()),
             )
         )
-        _drive(prepared, name, store, weights, listener)
+        _drive(prepared, name, store, weights, checkpoints, listener)
     return SearchResult(config.db, name)
 
 
@@ -96,8 +101,10 @@ def resume(
             _refuse_code(name, config)
         prepared = prepare(config)
         _check_cluster(config)
+        checkpoints = checkpoint_place(prepared, db)
         driver.claim(store, found)
-        _drive(prepared, name, store, WeightsStore(weights_directory(db, config.weights)), listener)
+        weights = WeightsStore(weights_directory(db, config.weights))
+        _drive(prepared, name, store, weights, checkpoints, listener)
     return SearchResult(db, name)
 
 
@@ -113,6 +120,31 @@ def _refuse_code(name: str, config: RunConfig) -> None:
         raise UserError(
             f"search {name!r} would run code that its database names ({code}); if you trust it, resume with --trust-code"
         )
+
+
+def checkpoint_place(prepared: Prepared, db: str) -> str | None:
+    """Where the evaluations of a run keep their checkpoints; None where they make none or have no place for them.
+
+    Raises:
+        UserError: the run names a place and its evaluator makes none.
+        Conflict: nothing can be written there.
+    """
+    given = prepared.config.checkpoints
+    if not isinstance(prepared.evaluator, MakesCheckpoints):
+        if given is not None:
+            raise UserError(f"checkpoints: the evaluator {prepared.config.evaluator!r} makes none; leave it out")
+        return None
+    if given is None:
+        if is_postgresql(db):
+            return None
+        beside = Path(f"{database_path(db)}.checkpoints").absolute()
+        if not beside.exists():
+            # It can be made where the database can.
+            return str(beside)
+        given = str(beside)
+    from workers.checkpoint_place import CheckpointPlace
+
+    return CheckpointPlace.checked(given).url
 
 
 def make_executor(prepared: Prepared) -> Executor:
@@ -152,7 +184,12 @@ def _check_cluster(config: RunConfig) -> None:
 
 
 def _drive(
-    prepared: Prepared, name: str, store: Store, weights: WeightsStore, listener: Callable[[Progress], None]
+    prepared: Prepared,
+    name: str,
+    store: Store,
+    weights: WeightsStore,
+    checkpoints: str | None,
+    listener: Callable[[Progress], None],
 ) -> None:
     config = prepared.config
     plan = SearchPlan(
@@ -169,6 +206,7 @@ def _drive(
         reported=prepared.evaluator.reported,
         time_budget_seconds=config.time_budget,
         stopping=prepared.stopping,
+        checkpoints=checkpoints,
     )
     session = Session(plan, prepared.controller, store, weights, listener=listener)
     state = SearchState.INTERRUPTED

@@ -103,6 +103,10 @@ def search(
     db: Annotated[
         str | None, typer.Option(metavar="URL", help="The database (nas.db): a path or sqlite:///path.")
     ] = None,
+    checkpoints: Annotated[
+        str | None,
+        typer.Option(metavar="PLACE", help="Where trainings keep their state (DB.checkpoints): a directory, s3://…."),
+    ] = None,
     name: Annotated[str | None, typer.Option(help="What to call the search.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the run and three samples; start nothing.")] = False,
     as_json: JsonFlag = False,
@@ -144,6 +148,7 @@ def search(
         "objectives": objective or None,
         "constraints": constraint or None,
         "db": db,
+        "checkpoints": checkpoints,
         "name": name,
     }
     values.update({key: value for key, value in flags.items() if value is not None})
