@@ -6,14 +6,22 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_serializer,
+    field_validator,
+)
 
 from db.trial import UNBOUNDED, check_search_name
 from db.url import shown
 from search_spaces.errors import Conflict, NotFound, UserError, unknown_name
 
-OF_THE_USER = ("cluster", "insecure")
-"""Keys that a database, which may come from anybody, has no say in: to whom this process connects."""
+OF_THE_USER = ("cluster", "insecure", "tune_directory")
+"""Keys that a database, which may come from anybody, has no say in: to whom this process connects, and sends files."""
 
 
 class RunConfig(BaseModel):
@@ -45,7 +53,9 @@ class RunConfig(BaseModel):
     training_seed: int = Field(default=0, ge=0, lt=2**63)
     """Of the training of every candidate; searches that share it share results."""
     workers: int = Field(default=2, ge=1, le=10**5)
-    executor: Literal["serial", "ray"] = "ray"
+    executor: Literal["serial", "ray", "ray_tune"] = "ray"
+    tune_directory: str | None = Field(default=None, min_length=1)
+    """Where ray_tune leaves the files of its loggers; nowhere unless told. Never read from a database."""
     cluster: str | None = None
     """The Ray cluster to run on, `HOST:PORT` or `auto`; one of our own unless told. Never read from a database."""
     insecure: bool = False
@@ -77,13 +87,20 @@ class RunConfig(BaseModel):
             raise ValueError("give passwords in the environment or a file of the client, for the place is recorded")
         return place
 
-    @field_validator("db", "weights", "checkpoints")
+    @field_validator("db", "weights", "checkpoints", "tune_directory")
     @classmethod
     def _is_text(cls, place: str | None) -> str | None:
         # A path in bytes that are no UTF-8 could not be recorded.
         if place is not None and not place.isprintable():
             raise ValueError("it must be printable text")
         return place
+
+    @field_validator("tune_directory")
+    @classmethod
+    def _is_for_tune(cls, directory: str | None, info: ValidationInfo) -> str | None:
+        if directory is not None and info.data.get("executor", "ray_tune") != "ray_tune":
+            raise ValueError("only the executor ray_tune has a directory; choose it or leave this out")
+        return directory
 
     @field_serializer("db")
     def _without_password(self, db: str) -> str:

@@ -26,7 +26,7 @@ from workers.task import Executor, MakesCheckpoints
 if TYPE_CHECKING:
     from workers.ray_connection import Connection
 
-CHANGEABLE = ("cluster", "deadline", "insecure", "slots_per_gpu", "workers")
+CHANGEABLE = ("cluster", "deadline", "insecure", "slots_per_gpu", "tune_directory", "workers")
 """Keys that may differ from now on when a search is resumed: they change nothing about what it finds."""
 
 
@@ -154,6 +154,17 @@ def make_executor(prepared: Prepared) -> Executor:
         from workers.serial import SerialExecutor
 
         return SerialExecutor(prepared.evaluator)
+    if config.executor == "ray_tune":
+        from workers.ray_tune import RayTuneExecutor
+
+        return RayTuneExecutor(
+            prepared.evaluator,
+            workers=config.workers,
+            storage_path=config.tune_directory,
+            slots_per_gpu=config.slots_per_gpu,
+            deadline_seconds=config.deadline,
+            connection=_connection(config),
+        )
     from workers.ray_pool import RayPoolExecutor
 
     return RayPoolExecutor(

@@ -57,14 +57,15 @@ class RayTuneExecutor:
     directory of its own there, with Tune's CSV, JSON and TensorBoard files besides what the callbacks write;
     otherwise Tune gets a private directory that is gone when `run` ends.
 
-    A worker that has shown nothing for `deadline_seconds` is killed, and its task has failed. A task that is to run
+    On GPUs `slots_per_gpu` workers share one; without it they are spread evenly, whatever memory their tasks take. A
+    worker that has shown nothing for `deadline_seconds` is killed, and its task has failed. A task that is to run
     alone waits until no other runs, on any GPU. Where Ray has fewer CPUs than `workers`, tasks wait in Tune's queue.
 
     Runs in the Ray that this process is connected to, else in that of `connection`: by default one of its own that is
     gone when `run` ends.
 
     Raises:
-        UserError: less than one worker, no time at all, a directory that cannot be made, or a Ray that cannot be used.
+        UserError: less than one worker or slot, no time at all, a directory that cannot be made, or a Ray that cannot be used.
         RuntimeError: workers cannot start, or the source has no task although none is out and it is not finished.
     """
 
@@ -72,12 +73,17 @@ class RayTuneExecutor:
     workers: int
     callbacks: tuple[Callback, ...] = ()
     storage_path: str | Path | None = None
+    slots_per_gpu: int | None = None
     deadline_seconds: float = math.inf
     connection: Connection | None = None
 
     def __post_init__(self) -> None:
         if self.workers < 1:
             raise UserError(f"workers must be at least 1, got {self.workers}")
+        if self.slots_per_gpu is not None and self.slots_per_gpu < 1:
+            raise UserError(
+                f"slots_per_gpu must be at least 1, got {self.slots_per_gpu}; leave it out to spread workers"
+            )
         if not self.deadline_seconds > 0:
             raise UserError(f"deadline must be more than 0 seconds, got {self.deadline_seconds:g}")
 
@@ -139,7 +145,7 @@ class RayTuneExecutor:
     def _gpu_share(self) -> float:
         gpus = int(ray.cluster_resources().get("GPU", 0))
         # A worker must fit on one GPU, so the share is that of the fullest.
-        return 1 / math.ceil(self.workers / gpus) if gpus else 0.0
+        return 1 / (self.slots_per_gpu or math.ceil(self.workers / gpus)) if gpus else 0.0
 
 
 def _trial_name(trial: Trial) -> str:

@@ -1,5 +1,6 @@
 """The actor that evaluates under Ray Tune, one task after the other: what Tune calls a trainable."""
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -46,8 +47,9 @@ class EvaluationTrainable(Trainable):  # type: ignore[misc] # ray has no types
         self._begin()
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        # A task that was stopped early is still suspended.
-        self._steps.close()
+        # A task that was stopped early is still suspended, and learns it now.
+        with suppress(StopIteration):
+            self._steps.send(False)
         self._begin()
         return True
 

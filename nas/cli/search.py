@@ -27,6 +27,9 @@ ClusterOption = Annotated[
         metavar="HOST:PORT", envvar="RAY_ADDRESS", help="Run on this Ray cluster, or auto: the one of this machine."
     ),
 ]
+TuneDirectoryOption = Annotated[
+    str | None, typer.Option(metavar="DIR", help="ray_tune: leave TensorBoard, CSV and JSON files here.")
+]
 InsecureFlag = Annotated[bool, typer.Option("--insecure", help="Accept a cluster that asks for no token.")]
 
 
@@ -81,8 +84,12 @@ def search(
     seed: Annotated[int | None, typer.Option(help="The seed of the search (0).")] = None,
     workers: Annotated[int | None, typer.Option(help="How many are trained at once under ray (2).")] = None,
     executor: Annotated[
-        str | None, typer.Option(help="ray: in worker processes (the default); serial: in this process.")
+        str | None,
+        typer.Option(
+            help="ray: in worker processes (the default); ray_tune: those of Ray Tune; serial: in this process."
+        ),
     ] = None,
+    tune_directory: TuneDirectoryOption = None,
     cluster: ClusterOption = None,
     insecure: InsecureFlag = False,
     slots_per_gpu: Annotated[
@@ -141,6 +148,7 @@ def search(
         "seed": seed,
         "workers": workers,
         "executor": executor,
+        "tune_directory": tune_directory,
         "cluster": cluster,
         "insecure": insecure or None,
         "slots_per_gpu": None if slots_per_gpu in (None, "auto") else parse_slots(slots_per_gpu),
@@ -168,12 +176,13 @@ def resume(
     cluster: ClusterOption = None,
     insecure: InsecureFlag = False,
     workers: Annotated[int | None, typer.Option(help="How many are trained at once (as the search began).")] = None,
+    tune_directory: TuneDirectoryOption = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Continue a search that was interrupted, here or on another machine."""
     from nas.run import resume as run_resume
 
-    changes = {"cluster": cluster, "insecure": insecure or None, "workers": workers}
+    changes = {"cluster": cluster, "insecure": insecure or None, "workers": workers, "tune_directory": tune_directory}
     given = {key: value for key, value in changes.items() if value is not None}
     _run(
         lambda listener: run_resume(name, db, trust_code=trust_code, changes=given, listener=listener),

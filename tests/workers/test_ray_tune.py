@@ -60,6 +60,7 @@ def test_the_same_tasks_give_the_same_outcomes_as_one_after_the_other() -> None:
         assert by_tune.reports[number] == by_serial.reports[number]
 
 
+@pytest.mark.slow
 def test_training_in_workers_gives_the_same_bits_as_here() -> None:
     by_tune, by_serial = ListSource(tasks(2, epochs=2)), ListSource(tasks(2, epochs=2))
     RayTuneExecutor(TrainingEvaluator(), workers=2).run(by_tune)
@@ -82,6 +83,7 @@ def test_a_worker_that_is_killed_loses_its_own_attempt_only(caplog: pytest.LogCa
     assert caplog.records == []
 
 
+@pytest.mark.slow
 def test_a_task_that_always_kills_its_worker_is_lost_as_often_as_it_is_handed_out() -> None:
     source = ListSource(tasks(3), max_attempts=2)
     RayTuneExecutor(ToyEvaluator(always_dies=frozenset({0})), workers=2).run(source)
