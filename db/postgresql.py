@@ -20,7 +20,7 @@ from sqlalchemy import (
     select,
 )
 from sqlalchemy.dialects import postgresql as dialect
-from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, ProgrammingError
 
 from db import schema
 from db.database import BUSY_SECONDS, Database, Mode
@@ -46,6 +46,8 @@ _IDLE_SECONDS = 60
 
 _TABLES_LOCK = 0x6E61_7302
 """The advisory lock under which tables are made: any number that other programs are unlikely to use."""
+
+_PORTS = {None, *range(1, 2**16)}
 
 _UNAVAILABLE = ("08", "57P", "53300", "25P03")
 """Beginnings of SQLSTATE: connection lost, server shut down or starting, too many connections, idle for too long."""
@@ -117,6 +119,8 @@ class PostgresqlDatabase(Database):
         if isinstance(error, OperationalError):
             return self._connection_error(self._said(cause))
         said = self._said(cause)
+        if isinstance(error, ProgrammingError):
+            return UserError(f"{self.name} cannot be opened so ({said}); correct the database URL")
         if "NUL" in said:
             return UserError(f"{self.name}: a text has a NUL character, which PostgreSQL cannot hold; give it without")
         return Conflict(f"{self.name} cannot be used ({said}); {_RESTORE}")
@@ -151,6 +155,8 @@ class PostgresqlDatabase(Database):
     def _connection_error(self, said: str) -> UserError:
         """What it means that no connection came about, or one broke: the client library has no codes, only words."""
         lower = said.lower()
+        if "connection is bad: invalid" in lower:
+            return UserError(f"{self.name} cannot be opened so ({said}); correct the database URL")
         if "password" in lower or "authentication" in lower or "pg_hba.conf" in lower or "role" in lower:
             return self._refused_login()
         if "database" in lower and "does not exist" in lower:
@@ -218,7 +224,7 @@ def open_server(url: str, mode: Mode) -> PostgresqlDatabase:
 
 
 def _parsed(url: str) -> URL:
-    """The URL by its parts.
+    """The URL by its parts, which make sense to the client library.
 
     Raises:
         UserError: it cannot be read; of what may be a password nothing is quoted.
@@ -228,13 +234,15 @@ def _parsed(url: str) -> URL:
         "with what is special in a password percent-encoded (@ as %40, / as %2F, : as %3A)"
     )
     try:
-        parsed = make_url(url)
+        parsed = make_url(url).set(drivername="postgresql+psycopg")
+        parsed.get_dialect()().create_connect_args(parsed)
     except (ArgumentError, ValueError):
         # Not chained: these errors quote the URL.
         raise wrong from None
-    if "@" in f"{parsed.host}{parsed.database}" or "\0" in url:
+    # An @ there is one of a password, and a server would be asked for what follows it, in the open.
+    if "@" in f"{parsed.host}{parsed.database}" or "\0" in url or parsed.port not in _PORTS:
         raise wrong
-    return parsed.set(drivername="postgresql+psycopg")
+    return parsed
 
 
 def _engine(url: URL) -> Engine:

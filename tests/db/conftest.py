@@ -17,15 +17,21 @@ Urls = Callable[[], str]
 
 
 @pytest.fixture(scope="session")
-def postgresql_url() -> Iterator[str]:
+def server() -> Iterator[Server]:
+    """A server of our own, which asks for a password."""
+    started = Server()
+    yield started
+    started.close()
+
+
+@pytest.fixture(scope="session")
+def postgresql_url(request: pytest.FixtureRequest) -> str:
     """A server that may be filled with databases: the one of NAS_TEST_POSTGRESQL_URL, or one of our own."""
     given = os.environ.get("NAS_TEST_POSTGRESQL_URL")
     if given:
-        yield given
-        return
-    server = Server()
-    yield server.url("postgres")
-    server.close()
+        return given
+    own: Server = request.getfixturevalue("server")
+    return own.url("postgres")
 
 
 @pytest.fixture(scope="session")

@@ -1,14 +1,39 @@
-"""A process beside the test: `write PATH SEARCH` finishes trials without end, `race PATH NAME` creates and claims."""
+"""A process beside the test, started with `start`: `write` and `race` do as is said there, `read` is many readers."""
 
 import os
+import subprocess
 import sys
+import time
+import traceback
+from pathlib import Path
 
 from db_examples import architecture, complete, search, trial
 
-from db import Measurement, Store
+from db import Measurement, Store, TrialState
 from search_spaces.errors import Conflict
 
 EPOCHS = 3
+
+
+def start(*arguments: str) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, str(Path(__file__)), *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+
+
+def count_whole_results(store: Store, name: str = "digits", latest: int | None = None) -> int:
+    """How many trials, or of the latest ones, are finished; each of these has all its measurements, others have none."""
+    finished = 0
+    for found in store.trials(name)[-(latest or 0) :]:
+        assert found.number is not None
+        # Read before its measurements, a trial may have ended since; never the other way round.
+        measured = store.measurements(name, found.number)
+        if found.state is TrialState.COMPLETE:
+            finished += 1
+            assert [one.epoch for one in measured] == list(range(1, EPOCHS + 1))
+        else:
+            assert len(measured) in (0, EPOCHS)
+    return finished
 
 
 def write(path: str, name: str) -> None:
@@ -52,5 +77,39 @@ def race(path: str, name: str) -> None:
             print("claimed", flush=True)
 
 
+def read(url: str, processes: str, seconds: str) -> None:
+    """Reads in so many processes at once for so long, opening the database every time; prints how often altogether."""
+    pipe, written = os.pipe()
+    children = []
+    # Forked, for the imports of so many would take longer than their reading.
+    for _ in range(int(processes)):
+        child = os.fork()
+        if child == 0:
+            os._exit(_read_until(url, time.monotonic() + float(seconds), written))
+        children.append(child)
+    os.close(written)
+    failed = [child for child in children if os.waitpid(child, 0)[1] != 0]
+    with os.fdopen(pipe) as lines:
+        print(sum(map(int, lines)), flush=True)
+    sys.exit(bool(failed))
+
+
+def _read_until(url: str, deadline: float, written: int) -> int:
+    readings = 0
+    try:
+        while time.monotonic() < deadline:
+            with Store.open(url, mode="read") as store:
+                count_whole_results(store, latest=3)
+                (summary,) = store.searches()
+                # Of one moment: the writer has at most one trial that is not finished.
+                assert sum(summary.counts.values()) - summary.counts[TrialState.COMPLETE] <= 1
+            readings += 1
+        os.write(written, f"{readings}\n".encode())
+    except Exception:  # noqa: BLE001 - what has gone wrong is for the test to see
+        traceback.print_exc()
+        return 1
+    return 0
+
+
 if __name__ == "__main__":
-    {"write": write, "race": race}[sys.argv[1]](*sys.argv[2:])
+    {"write": write, "race": race, "read": read}[sys.argv[1]](*sys.argv[2:])

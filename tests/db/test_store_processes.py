@@ -2,64 +2,36 @@
 
 import random
 import signal
-import sqlite3
-import subprocess
-import sys
-from contextlib import closing
-from pathlib import Path
 
+import pytest
 from db_examples import architecture, search, trial
-from db_process import EPOCHS
+from db_process import count_whole_results, start
 
 from db import SearchState, Store, TrialState
 
-PROCESS = Path(__file__).parent / "db_process.py"
 
-
-def start(*arguments: str) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, str(PROCESS), *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-
-
-def created(directory: Path) -> str:
-    path = str(directory / "nas.db")
-    with Store.open(path, mode="create") as store:
+@pytest.fixture
+def path(url: str) -> str:
+    """The URL of a database with an empty search `digits`, on each engine."""
+    with Store.open(url, mode="create") as store:
         store.create_search(search())
-    return path
+    return url
 
 
-def assert_whole_results(store: Store) -> int:
-    """Every finished trial has all its measurements, every other none; returns how many are finished."""
-    finished = 0
-    for found in store.trials("digits"):
-        assert found.number is not None
-        # Read before its measurements, a trial may have ended since; never the other way round.
-        measured = store.measurements("digits", found.number)
-        if found.state is TrialState.COMPLETE:
-            finished += 1
-            assert [one.epoch for one in measured] == list(range(1, EPOCHS + 1))
-        else:
-            assert len(measured) in (0, EPOCHS)
-    return finished
-
-
-def test_reader_beside_a_writer(tmp_path: Path) -> None:
-    path = created(tmp_path)
+def test_reader_beside_a_writer(path: str) -> None:
     with start("write", path, "digits") as writer:
         assert writer.stdout is not None
         writer.stdout.readline()
         seen = []
         with Store.open(path, mode="read") as reader:
             while len(seen) < 3 or seen[-1] < seen[0] + 20:
-                seen.append(assert_whole_results(reader))
+                seen.append(count_whole_results(reader))
         assert writer.poll() is None
         writer.kill()
     assert seen == sorted(seen)
 
 
-def test_two_writers_wait_for_each_other(tmp_path: Path) -> None:
-    path = created(tmp_path)
+def test_two_writers_wait_for_each_other(path: str) -> None:
     with start("write", path, "digits") as writer:
         assert writer.stdout is not None
         writer.stdout.readline()
@@ -72,8 +44,7 @@ def test_two_writers_wait_for_each_other(tmp_path: Path) -> None:
         writer.kill()
 
 
-def test_killed_writer_leaves_whole_results(tmp_path: Path) -> None:
-    path = created(tmp_path)
+def test_killed_writer_leaves_whole_results(path: str) -> None:
     rng = random.Random(0)
     acknowledged = -1
     for _ in range(3):
@@ -86,17 +57,15 @@ def test_killed_writer_leaves_whole_results(tmp_path: Path) -> None:
             acknowledged = max([acknowledged, *map(int, writer.stdout.read().split())])
         with Store.open(path, mode="read") as store:
             # The result of one more trial may be stored whose number was not printed any more.
-            assert assert_whole_results(store) - (acknowledged + 1) in (0, 1)
+            assert count_whole_results(store) - (acknowledged + 1) in (0, 1)
             states = [found.state for found in store.trials("digits")]
             assert all(state is TrialState.COMPLETE for state in states[:-1])
-    with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-        assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+    with Store.open(path, mode="read") as store, store._database.reading() as connection:
+        assert store._database.problems(connection) == []
 
 
-def test_processes_that_create_and_claim_at_once(tmp_path: Path) -> None:
-    path = str(tmp_path / "nas.db")
-    racers = [start("race", path, f"own {number}") for number in range(4)]
+def test_processes_that_create_and_claim_at_once(url: str) -> None:
+    racers = [start("race", url, f"own {number}") for number in range(4)]
     for racer in racers:
         assert racer.stdout is not None
         assert racer.stdout.readline() == "ready\n"
@@ -111,9 +80,24 @@ def test_processes_that_create_and_claim_at_once(tmp_path: Path) -> None:
         outcomes.append(printed.split())
     assert sorted(creation for creation, _ in outcomes) == ["created", "taken", "taken", "taken"]
     assert sorted(claim for _, claim in outcomes) == ["claimed", "lost", "lost", "lost"]
-    with Store.open(path, mode="read") as store:
+    with Store.open(url, mode="read") as store:
         names = {summary.search.name for summary in store.searches()}
         assert names == {"wanted", *(f"own {number}" for number in range(4))}
         (winner,) = (racer for racer, (_, claim) in zip(racers, outcomes, strict=True) if claim == "claimed")
         assert store.search("wanted").driver_pid == winner.pid
         assert store.search("wanted").state is SearchState.RUNNING
+
+
+@pytest.mark.slow
+def test_many_readers_never_wait_nor_see_half_of_anything(path: str) -> None:
+    with start("write", path, "digits") as writer:
+        assert writer.stdout is not None
+        first = int(writer.stdout.readline())
+        with start("read", path, "32", "3") as readers:
+            printed, _ = readers.communicate()
+        assert readers.returncode == 0
+        assert writer.poll() is None
+        writer.kill()
+        last = int(writer.stdout.read().split()[-1])
+    assert int(printed) >= 32
+    assert last > first
