@@ -15,6 +15,7 @@ from dataclasses import replace
 from db.store import Store
 from db.trial import Measurement, Trial, TrialState
 from nas.admission import Admission
+from nas.arrivals import Arrivals
 from nas.controllers.controller import Controller, Exhausted
 from nas.early_stopping import NEVER, SuccessiveHalving
 from nas.front_weights import FrontWeights
@@ -23,6 +24,7 @@ from nas.pareto import gains_of
 from nas.progress import Progress, WorkerProgress
 from nas.search_plan import SearchPlan
 from nas.spool import Arrival, Spool
+from nas.tally import QUARANTINED, Tally
 from nas.weights import WeightsStore
 from search_spaces.errors import DatabaseUnavailable
 from workers.task import EvaluationTask, Outcome
@@ -30,14 +32,11 @@ from workers.task import EvaluationTask, Outcome
 MAX_ATTEMPTS = 3
 """How many attempts a trial has: with so many of its workers dead it has failed."""
 
-QUARANTINED = "quarantined: "
-"""How the reason of a trial begins whose architecture is not tried again: it has killed every worker that it was given to."""
-
 RENEW_SECONDS = 5.0
 """How often the lease on the search is renewed."""
 
-AWAY_SECONDS = 2.0
-"""How long after a failure the database is left alone before it is tried again."""
+LOOK_SECONDS = 0.5
+"""How old the list of workers in the progress may be."""
 
 
 class Session:
@@ -62,38 +61,28 @@ class Session:
         self._observations = Observations(plan, controller)
         self._admission = Admission(plan, controller, store, self._observations)
         self._weights = FrontWeights(plan.name, store, weights, self._gains)
-        self._spool = Spool(plan.name, weights)
-        self._arrived: deque[Arrival] = deque()
-        """Outcomes that are not recorded yet, in the order in which they came."""
-        self._spooled = 0
-        """How many of these are in the spool, from the first on."""
-        self._away_since: float | None = None
-        self._asked_at = self._renewed_at = -math.inf
+        self._arrivals = Arrivals(Spool(plan.name, weights), record=self._take, probe=self._renew)
+        self._tally = Tally(self._gains)
+        self._renewed_at = -math.inf
         self._trials: dict[int, Trial] = {}
         self._waiting: deque[int] = deque()
         self._out: dict[str, int] = {}
         """The trial being evaluated, by architecture key: a twin proposed meanwhile waits for its result."""
         self._twins: dict[str, list[int]] = {}
         self._measurements: dict[int, list[Measurement]] = {}
-        self._finished = 0
-        self._reused = 0
-        self._unsuccessful = 0
-        self._stopped = 0
-        self._spent_seconds = 0.0
         self._exhausted = False
         self._halving = SuccessiveHalving(plan.stopping, plan.objectives)
-        self._ended_badly: dict[str, Trial] = {}
-        """Trials that were stopped or quarantined, by architecture key: a twin shares that end too."""
-        self._best: Trial | None = None
         self._losses: Counter[int] = Counter()
         """How many workers each trial has cost this session; an interruption is no loss."""
         self._alone: set[int] = set()
         """Trials that ran out of memory with others beside them."""
         self._devices: Mapping[str, tuple[int, int]] = {}
+        self._seen_workers: tuple[WorkerProgress, ...] = ()
+        self._looked_at = -math.inf
         self._began = time.monotonic()
         self._restore()
-        self._finished_before = self._finished
-        self._take_up_spooled()
+        self._finished_before = self._tally.finished
+        self._arrivals.take_up(self._is_wanted)
         self._listener(self.progress)
 
     def close(self) -> None:
@@ -102,12 +91,11 @@ class Session:
         Raises:
             DatabaseUnavailable: results are left in the spool.
         """
-        self._settle()
         try:
             self._store.return_to_waiting(self._plan.name)
         except DatabaseUnavailable as error:
-            kept = f"; {self._spooled} results are kept in {str(self._spool.path)!r}" if self._spooled else ""
-            raise DatabaseUnavailable(f"{error}{kept}; resume the search when the database is back") from None
+            remedy = "resume the search when the database is back"
+            raise DatabaseUnavailable(f"{error}{self._arrivals.kept}; {remedy}") from None
 
     def _restore(self) -> None:
         name = self._plan.name
@@ -123,22 +111,19 @@ class Session:
             self._trials[trial.number] = trial
             if trial.state.is_finished:
                 self._halving.restore(trial, self._recorded(trial))
-                self._count(trial)
+                self._tally.count(trial)
                 self._weights.restore(trial)
             else:
                 self._waiting.append(trial.number)
 
-    def _take_up_spooled(self) -> None:
-        """Takes the results that an earlier driver could not record, of trials that are still without one."""
-        for arrival in self._spool.load():
-            trial = self._trials.get(arrival.number)
-            if trial is not None and arrival.number in self._waiting and trial.attempts == arrival.attempt:
-                self._waiting.remove(arrival.number)
-                self._out[trial.key] = arrival.number
-                self._arrived.append(arrival)
-        self._spooled = len(self._arrived)
-        if self._settle():
-            self._spool.clear()
+    def _is_wanted(self, arrival: Arrival) -> bool:
+        """Whether a result that an earlier driver could not record is of a trial that is still without one."""
+        trial = self._trials.get(arrival.number)
+        if trial is None or arrival.number not in self._waiting or trial.attempts != arrival.attempt:
+            return False
+        self._waiting.remove(arrival.number)
+        self._out[trial.key] = arrival.number
+        return True
 
     def _recorded(self, trial: Trial) -> Sequence[Measurement]:
         """The measurements of a trial, which count where trials are stopped by them."""
@@ -146,27 +131,15 @@ class Session:
             return ()
         return self._store.measurements(self._plan.name, trial.number)
 
-    def _count(self, trial: Trial) -> None:
-        """Takes a finished trial into the counts and the best."""
-        self._finished += 1
-        self._reused += trial.reused_from is not None
-        self._stopped += trial.state is TrialState.STOPPED
-        self._unsuccessful += trial.state in (TrialState.DIVERGED, TrialState.FAILED)
-        self._spent_seconds += trial.seconds or 0.0
-        if trial.state is TrialState.STOPPED or (trial.reason or "").startswith(QUARANTINED):
-            self._ended_badly.setdefault(trial.key, trial)
-        if trial.state is TrialState.COMPLETE and (self._best is None or self._gains(trial) > self._gains(self._best)):
-            self._best = trial
-
     @property
     def finished(self) -> bool:
-        return not self._begins_more and self._finished == len(self._trials)
+        return not self._begins_more and self._tally.finished == len(self._trials)
 
     @property
     def _begins_more(self) -> bool:
         """Whether trials are still begun: the budgets of trials and time are not spent, nor the controller's ideas."""
         limit = self._plan.time_budget_seconds
-        in_time = limit is None or self._spent_seconds < limit
+        in_time = limit is None or self._tally.spent_seconds < limit
         return len(self._trials) < self._plan.budget and in_time and not self._exhausted
 
     @property
@@ -176,27 +149,31 @@ class Session:
             name=self._plan.name,
             objectives=tuple(objective.name for objective in self._plan.objectives),
             budget=len(self._trials) if self._exhausted else self._plan.budget,
-            finished=self._finished,
+            finished=self._tally.finished,
             running=len(self._out),
             workers=self._worker_progress(),
             devices=self._devices,
-            reused=self._reused,
-            unsuccessful=self._unsuccessful,
-            stopped=self._stopped,
+            reused=self._tally.reused,
+            unsuccessful=self._tally.unsuccessful,
+            stopped=self._tally.stopped,
             rejected=self._admission.rejected,
-            best=self._best,
+            best=self._tally.best,
             elapsed_seconds=time.monotonic() - self._began,
             finished_before=self._finished_before,
-            spent_seconds=self._spent_seconds,
+            spent_seconds=self._tally.spent_seconds,
             time_budget_seconds=self._plan.time_budget_seconds,
-            away_seconds=None if self._away_since is None else time.monotonic() - self._away_since,
-            spooled=self._spooled,
+            away_seconds=self._arrivals.away_seconds,
+            spooled=self._arrivals.spooled,
         )
 
     def _worker_progress(self) -> tuple[WorkerProgress, ...]:
+        """What the workers are at; of a thousand of them it is not worked out anew at every step."""
+        if time.monotonic() - self._looked_at < LOOK_SECONDS:
+            return self._seen_workers
+        self._looked_at = time.monotonic()
         now = time.time()
         out = [self._trials[number] for number in self._out.values()]
-        return tuple(
+        self._seen_workers = tuple(
             WorkerProgress(
                 worker=trial.worker or "",
                 number=trial.number or 0,
@@ -206,29 +183,32 @@ class Session:
             )
             for trial in out
         )
+        return self._seen_workers
 
     @property
     def is_blocked(self) -> bool:
-        return self._away_since is not None
+        return self._arrivals.away_seconds is not None
 
     def heartbeat(self, devices: Mapping[str, tuple[int, int]]) -> None:
         self._devices = devices
-        now = time.monotonic()
-        if self._settle() and now - self._renewed_at >= RENEW_SECONDS:
+        if self._arrivals.settle() and time.monotonic() - self._renewed_at >= RENEW_SECONDS:
             try:
-                self._store.renew_search(self._plan.name)
-                self._renewed_at = now
+                self._renew()
             except DatabaseUnavailable:
-                self._is_away()
+                self._arrivals.database_is_away()
         self._listener(self.progress)
 
+    def _renew(self) -> None:
+        self._store.renew_search(self._plan.name)
+        self._renewed_at = time.monotonic()
+
     def next_task(self, worker: str) -> EvaluationTask | None:
-        if not self._settle():
+        if not self._arrivals.settle():
             return None
         try:
             return self._next_task(worker)
         except DatabaseUnavailable:
-            self._is_away()
+            self._arrivals.database_is_away()
             return None
 
     def _next_task(self, worker: str) -> EvaluationTask | None:
@@ -286,40 +266,7 @@ class Session:
         measurements = tuple(self._measurements.pop(number, ()))
         attempt = self._trials[number].attempts
         plain = replace(outcome, weights=None)
-        self._arrived.append(Arrival(number, attempt, plain, measurements, outcome.weights))
-        self._settle()
-
-    def _settle(self) -> bool:
-        """Records what has arrived; False while the database is away, when it is kept on disk."""
-        if self._away_since is not None and time.monotonic() - self._asked_at < AWAY_SECONDS:
-            self._keep_on_disk()
-            return False
-        try:
-            if self._away_since is not None:
-                self._store.renew_search(self._plan.name)
-            while self._arrived:
-                self._take(self._arrived[0])
-                self._arrived.popleft()
-                self._spooled = max(0, self._spooled - 1)
-                if not self._arrived and self._away_since is not None:
-                    self._spool.clear()
-        except DatabaseUnavailable:
-            self._is_away()
-            return False
-        self._away_since = None
-        return True
-
-    def _is_away(self) -> None:
-        self._asked_at = time.monotonic()
-        if self._away_since is None:
-            self._away_since = self._asked_at
-        self._keep_on_disk()
-        self._listener(self.progress)
-
-    def _keep_on_disk(self) -> None:
-        for arrival in list(self._arrived)[self._spooled :]:
-            self._spool.append(arrival)
-            self._spooled += 1
+        self._arrivals.add(Arrival(number, attempt, plain, measurements, outcome.weights))
 
     def _take(self, arrival: Arrival) -> None:
         """Records an outcome and lets the controller observe it."""
@@ -383,9 +330,15 @@ class Session:
 
     def _task(self, trial: Trial) -> EvaluationTask:
         assert trial.number is not None
+        try:
+            architecture = self._admission.architecture(trial.key)
+        except DatabaseUnavailable:
+            # It is handed out when the database is back.
+            self._hand_out_again(trial.number)
+            raise
         return EvaluationTask(
             number=trial.number,
-            architecture=self._admission.architecture(trial.key),
+            architecture=architecture,
             epochs=trial.fidelity,
             seed=trial.seed,
             attempt=trial.attempts,
@@ -395,8 +348,8 @@ class Session:
         )
 
     def _known(self, key: str) -> tuple[str, Trial] | None:
-        if key in self._ended_badly:
-            return self._plan.name, self._ended_badly[key]
+        if key in self._tally.ended_badly:
+            return self._plan.name, self._tally.ended_badly[key]
         return self._store.known(key, self._plan.evaluation_key)
 
     def _reuse(self, trial: Trial, search: str, source: Trial) -> None:
@@ -424,7 +377,7 @@ class Session:
         if self._out.get(ended.key) == ended.number:
             del self._out[ended.key]
         self._waiting.extend(self._twins.pop(ended.key, []))
-        self._count(ended)
+        self._tally.count(ended)
         self._observations.show(ended, measurements)
         self._remember(ended)
         self._release_weights()
@@ -435,7 +388,7 @@ class Session:
                 self._trials[number] = replace(self._trials[number], weights_sha256=None)
         except DatabaseUnavailable:
             # They are released with the next trial.
-            self._is_away()
+            self._arrivals.database_is_away()
 
     def _gains(self, trial: Trial) -> tuple[float, ...]:
         return gains_of(trial, self._plan.objectives)

@@ -8,10 +8,13 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from nas.cli.output import cell_text, duration_text
+from nas.cli.output import bytes_text, cell_text, duration_text
 from nas.progress import Progress
 
-LINE_INTERVAL_SECONDS = 10.0
+LINE_INTERVAL_SECONDS = 30.0
+
+MOST_WORKERS = 12
+"""How many workers the live display shows line by line; of the others it tells how many there are."""
 
 
 class ProgressDisplay:
@@ -68,6 +71,9 @@ def progress_text(progress: Progress) -> str:
         parts.append(f"{duration_text(progress.seconds_left)} left")
     else:
         parts.append(f"took {duration_text(progress.elapsed_seconds)}")
+    if progress.away_seconds is not None:
+        kept = f", {progress.spooled} results kept on disk" if progress.spooled else ""
+        parts.append(f"the database does not answer for {duration_text(progress.away_seconds)}{kept}")
     for count, what in (
         (progress.reused, "known already"),
         (progress.stopped, "stopped early"),
@@ -96,4 +102,25 @@ def _panel(progress: Progress) -> Table:
         bar = ProgressBar(total=progress.time_budget_seconds, completed=progress.spent_seconds, width=40)
     grid.add_row(bar)
     grid.add_row(progress_text(progress))
+    if progress.devices:
+        grid.add_row(_devices_text(progress))
+    if progress.workers:
+        grid.add_row(_workers(progress))
     return grid
+
+
+def _devices_text(progress: Progress) -> str:
+    """What is spoken for on each GPU."""
+    parts = [f"{name} {bytes_text(used)} of {bytes_text(size)}" for name, (used, size) in progress.devices.items()]
+    return f"GPU memory: {', '.join(parts)}"
+
+
+def _workers(progress: Progress) -> Table:
+    table = Table(box=None, pad_edge=False, show_edge=False, header_style="bold")
+    for column in ("worker", "trial", "epoch", "for"):
+        table.add_column(column, justify="left" if column == "worker" else "right")
+    for each in progress.workers[:MOST_WORKERS]:
+        table.add_row(each.worker, str(each.number), f"{each.epoch}/{each.epochs}", duration_text(each.seconds))
+    if len(progress.workers) > MOST_WORKERS:
+        table.add_row(f"and {len(progress.workers) - MOST_WORKERS} more")
+    return table
