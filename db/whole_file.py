@@ -1,6 +1,7 @@
 """A new file that appears whole, when everything has been written to it, or not at all."""
 
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +21,7 @@ def whole_file(target: Path) -> Iterator[Path]:
         raise _taken(target)
     if not target.parent.is_dir():
         raise NotFound(f"there is no directory {str(target.parent)!r}; make it, or name another file")
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
     try:
         partial.touch()
         yield partial
