@@ -12,6 +12,7 @@ import pytest
 
 from db.store import Store
 from db.trial import Search, SearchState
+from nas import driver
 from nas.config import RunConfig
 from nas.progress import Progress
 from nas.run import resume, search
@@ -38,7 +39,7 @@ def config(directory: Path) -> RunConfig:
     )
 
 
-def driven_by(pid: int, started_at: float, directory: Path) -> str:
+def driven_by(pid: int, started_at: float, directory: Path, *, host: str | None = None, seen_ago: float = 0.0) -> str:
     """The database of a search that says to be driven by this process."""
     run = config(directory)
     with Store.open(run.db, mode="create") as store:
@@ -51,11 +52,13 @@ def driven_by(pid: int, started_at: float, directory: Path) -> str:
                 data=run.data,
                 seed=run.seed,
                 budget=run.trials,
-                driver_host=socket.gethostname(),
+                driver_host=host or socket.gethostname(),
                 driver_pid=pid,
                 driver_started_at=started_at,
             )
         )
+        with store._database.writing() as connection:
+            connection.exec_driver_sql(f"UPDATE searches SET driver_seen_at = driver_seen_at - {seen_ago}")
     return run.db
 
 
@@ -119,3 +122,53 @@ def test_a_dead_driver_holds_no_search(tmp_path: Path, sleeper: "subprocess.Pope
         assert psutil.Process(sleeper.pid).status() == psutil.STATUS_ZOMBIE
     resume("s", db)
     assert_complete(db)
+
+
+class TestAnotherHost:
+    """Its processes cannot be looked at: what counts is when the driver there was last seen."""
+
+    def test_driver_that_was_just_seen_keeps_its_search(self, tmp_path: Path) -> None:
+        db = driven_by(1, 5.0, tmp_path, host="elsewhere", seen_ago=50)
+        before = found(db)
+        with pytest.raises(Conflict, match="process 1 on elsewhere, which was seen 5"):
+            resume("s", db)
+        assert found(db) == before
+
+    @pytest.mark.parametrize("seen_ago", [61.0, -3600.0])
+    def test_driver_that_is_not_seen_any_more_loses_its_search(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seen_ago: float
+    ) -> None:
+        """Also where the clock was put back by an hour since it was last seen."""
+        monkeypatch.setattr(driver, "WATCH_SECONDS", 0.1)
+        db = driven_by(1, 5.0, tmp_path, host="elsewhere", seen_ago=seen_ago)
+        resume("s", db)
+        assert_complete(db)
+
+    @pytest.mark.parametrize("jump", [3600.0, -3600.0])
+    def test_driver_that_goes_on_after_the_clock_was_put_keeps_its_search(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jump: float
+    ) -> None:
+        db = driven_by(1, 5.0, tmp_path, host="elsewhere")
+        with Store.open(db, mode="write") as living:
+            living.claim_search(living.search("s"), host="elsewhere", pid=1, started_at=5.0)
+            with living._database.writing() as connection:
+                connection.exec_driver_sql(f"UPDATE searches SET driver_seen_at = driver_seen_at - {jump}")
+
+            def watch(seconds: float) -> None:
+                assert seconds == driver.WATCH_SECONDS
+                living.renew_search("s")
+
+            monkeypatch.setattr(driver.time, "sleep", watch)
+            with pytest.raises(Conflict, match="process 1 on elsewhere"):
+                resume("s", db)
+            living.renew_search("s")
+
+    def test_driver_that_lost_its_search_writes_nothing_any_more(self, tmp_path: Path) -> None:
+        db = driven_by(1, 5.0, tmp_path, host="elsewhere")
+        with Store.open(db, mode="write") as first, Store.open(db, mode="write") as second:
+            first.claim_search(first.search("s"), host="elsewhere", pid=1, started_at=5.0)
+            with second._database.writing() as connection:
+                connection.exec_driver_sql("UPDATE searches SET driver_seen_at = driver_seen_at - 61")
+            second.claim_search(second.search("s"), host="here", pid=2, started_at=6.0)
+            with pytest.raises(Conflict, match="driven by process 2 on here"):
+                first.return_to_waiting("s")
