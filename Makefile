@@ -44,6 +44,7 @@ benchmark: install  ## Every figure that the documents quote.
 	$(BIN)/python benchmarks/torch_model_speed.py
 	$(BIN)/python benchmarks/nasbench101_count.py
 	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/checkpoint_overhead.py
 
 clean:
 	rm -rf .venv demo build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

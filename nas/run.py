@@ -98,7 +98,7 @@ def resume(
             return SearchResult(db, name)
         config = make_config({**dict(RunConfig.from_json(found.run)), **changes, "db": db})
         if not trust_code:
-            _refuse_code(name, config)
+            _refuse_untrusted(name, config)
         prepared = prepare(config)
         _check_cluster(config)
         checkpoints = checkpoint_place(prepared, db)
@@ -108,17 +108,19 @@ def resume(
     return SearchResult(db, name)
 
 
-def _refuse_code(name: str, config: RunConfig) -> None:
-    """Refuses a recorded run that names code outside nas and the installed packages."""
+def _refuse_untrusted(name: str, config: RunConfig) -> None:
+    """Refuses a recorded run that names code outside nas and the installed packages, or a place on another machine."""
     named = {
         "space": config.space if ":" in config.space else None,
         "evaluator": config.evaluator if ":" in config.evaluator else None,
         "controller": config.controller if registry.is_own(config.controller) else None,
+        "checkpoints": config.checkpoints if "://" in (config.checkpoints or "") else None,
     }
     code = ", ".join(f"{key} {value!r}" for key, value in named.items() if value is not None)
     if code:
         raise UserError(
-            f"search {name!r} would run code that its database names ({code}); if you trust it, resume with --trust-code"
+            f"search {name!r} would run code or reach a place that its database names ({code}); "
+            "if you trust it, resume with --trust-code"
         )
 
 

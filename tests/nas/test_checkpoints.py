@@ -7,6 +7,7 @@ import pytest
 
 import nas
 from nas.cli import main
+from search_spaces.errors import UserError
 from tests.nas.command_line import Run
 from workers import checkpoint, trainer
 
@@ -89,6 +90,16 @@ def test_a_checkpoint_that_is_of_no_use_is_said_with_the_trial(
     trained.interrupt_at = None
     assert main(["resume", "s", "--db", "nas.db", "--json"]) == 0
     assert "begun anew, the checkpoint is of no use" in capsys.readouterr().out
+
+
+def test_a_url_that_a_database_names_is_not_gone_to_without_trust(trained: Trained) -> None:
+    trained.interrupt_at = 2
+    with pytest.raises(KeyboardInterrupt):
+        nas.search(**SETTINGS, db="nas.db", name="s", checkpoints="memory://searches")
+    trained.interrupt_at = None
+    with pytest.raises(UserError, match=r"\(checkpoints 'memory://searches'\); if you trust it"):
+        nas.resume("s", db="nas.db")
+    assert len(nas.resume("s", db="nas.db", trust_code=True).complete) == 2
 
 
 def test_a_short_search_leaves_no_directory_of_checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
