@@ -3,6 +3,7 @@
 import logging
 import math
 import os
+import secrets
 import signal
 import tempfile
 import threading
@@ -133,7 +134,7 @@ class RayTuneExecutor:
                 trial_dirname_creator=_trial_name,
             ),
             run_config=RunConfig(
-                name=time.strftime("nas-%Y-%m-%d-%H-%M-%S"),
+                name=f"{time.strftime('nas-%Y-%m-%d-%H-%M-%S')}-{secrets.token_hex(2)}",
                 storage_path=storage,
                 stop=SourceStopper(bridge),
                 callbacks=[WorkerCallback(bridge), *self.callbacks],
