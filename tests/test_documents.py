@@ -50,7 +50,7 @@ def test_every_key_of_a_run_file_is_documented() -> None:
 
 
 def test_commands_in_the_documents_exist() -> None:
-    known = {command.name for command in app.registered_commands}
+    known = {command.name for command in [*app.registered_commands, *app.registered_groups]}
     for path in DOCUMENTS:
         for command in re.findall(r"(?:^|`)nas ([a-z]+)", path.read_text(encoding="utf-8"), re.MULTILINE):
             assert command in known, f"{path.name} names the command nas {command}"
