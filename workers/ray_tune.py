@@ -90,36 +90,25 @@ class RayTuneExecutor:
 
     def run(self, source: WorkSource) -> None:
         bridge = Bridge(source, workers=self.workers, deadline_seconds=self.deadline_seconds)
+        storage = None if self.storage_path is None else _made(str(self.storage_path))
         with ExitStack() as stack:
-            storage = self._storage(stack)
             stack.enter_context(cluster(self.connection, cpus=self.workers))
             stack.enter_context(_environment(_TUNE_ENVIRONMENT))
-            if self.storage_path is None:
+            if storage is None:
                 stack.enter_context(_environment(_TUNE_ENVIRONMENT_UNSEEN))
+                # Within Ray's directory it goes when that goes, however this process ends.
+                session_directory = ray._private.worker._global_node.get_session_dir_path()
+                storage = stack.enter_context(tempfile.TemporaryDirectory(prefix="tune-", dir=session_directory))
             stack.enter_context(_untold_losses())
             stack.enter_context(_interrupting(bridge))
             stack.callback(bridge.kill_workers)
-            tuner = self._tuner(bridge, storage)
             try:
-                tuner.fit()
+                self._tuner(bridge, storage).fit()
             except Exception:
                 if bridge.error is None:
                     raise
             if bridge.error is not None:
                 raise bridge.error
-
-    def _storage(self, stack: ExitStack) -> str:
-        """Where Tune may write."""
-        if self.storage_path is None:
-            return stack.enter_context(tempfile.TemporaryDirectory(prefix="nas-tune-"))
-        if "://" in str(self.storage_path):
-            return str(self.storage_path)
-        directory = Path(self.storage_path).expanduser().absolute()
-        try:
-            directory.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"cannot make the directory {str(directory)!r} for Ray Tune: {error.strerror}") from None
-        return str(directory)
 
     def _tuner(self, bridge: Bridge, storage: str) -> Tuner:
         resources = {"cpu": 1.0, "gpu": self._gpu_share()}
@@ -147,6 +136,18 @@ class RayTuneExecutor:
         gpus = int(ray.cluster_resources().get("GPU", 0))
         # A worker must fit on one GPU, so the share is that of the fullest.
         return 1 / (self.slots_per_gpu or math.ceil(self.workers / gpus)) if gpus else 0.0
+
+
+def _made(place: str) -> str:
+    """A directory that now exists, or the URL of one."""
+    if "://" in place:
+        return place
+    directory = Path(place).expanduser().absolute()
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot make the directory {str(directory)!r} for Ray Tune: {error.strerror}") from None
+    return str(directory)
 
 
 def _trial_name(trial: Trial) -> str:

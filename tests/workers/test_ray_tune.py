@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import ray
 from ray.tune import Callback
 
 from db.trial import Measurement, TrialState
@@ -266,8 +267,10 @@ def test_a_directory_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
 
 def test_without_one_nothing_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    session = Path(ray._private.worker._global_node.get_session_dir_path())
     RayTuneExecutor(ToyEvaluator(), workers=1).run(ListSource(tasks(1)))
     assert [path.name for path in tmp_path.iterdir()] == ["home"]
+    assert list(session.glob("tune-*")) == []
 
 
 class Broken(Callback):
