@@ -87,7 +87,7 @@ def _wrong_with(row: Row[Any], table: Table, parse: _Parser) -> str | None:
             return f"{column.name} is {type(value).__name__} and not {column.type.python_type.__name__}"
     try:
         parse(row)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         return " ".join(f"{type(error).__name__}: {error}".split())
     return None
 

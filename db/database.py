@@ -38,7 +38,7 @@ class Database(ABC):
                 yield connection
         except UserError:
             raise
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise Conflict(f"{self.name} is damaged ({error}); {self._restore}") from error
 
     @contextmanager

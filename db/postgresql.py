@@ -41,8 +41,12 @@ _CONNECTING: Mapping[str, Any] = {
     "tcp_user_timeout": 9_000,
 }
 
-_IDLE_SECONDS = 60
-"""After how long in a transaction the server gives up a client that says nothing: it may be stopped, and hold locks."""
+IDLE_WRITER_SECONDS = 20.0
+"""After how long within a transaction the server gives up a client that is stopped and holds locks: before the others,
+who wait for these, give up."""
+
+IDLE_READER_SECONDS = 600.0
+"""The same for a client that holds no locks, and may be turning many rows into values."""
 
 _TABLES_LOCK = 0x6E61_7302
 """The advisory lock under which tables are made: any number that other programs are unlikely to use."""
@@ -59,12 +63,16 @@ class PostgresqlDatabase(Database):
     """A database on a server: each search has one writer, which locks its row; readers see one state throughout."""
 
     def __init__(self, url: URL, name: str, mode: Mode) -> None:
-        engine = _engine(url)
-        super().__init__(engine, name, mode)
+        super().__init__(
+            _engine(url, IDLE_READER_SECONDS, isolation_level="REPEATABLE READ", postgresql_readonly=True), name, mode
+        )
         self._url = url
-        self._reads = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         # Under a stricter level, a row that another search has added meanwhile would be an error, not a row to ignore.
-        self._writes = engine.execution_options(isolation_level="READ COMMITTED")
+        self._writes = _engine(url, IDLE_WRITER_SECONDS, isolation_level="READ COMMITTED")
+
+    def close(self) -> None:
+        super().close()
+        self._writes.dispose()
 
     def now(self, connection: Connection) -> float:
         return float(connection.execute(select(func.date_part("epoch", func.clock_timestamp()))).scalar_one())
@@ -92,7 +100,7 @@ class PostgresqlDatabase(Database):
 
     @contextmanager
     def _begin_reading(self) -> Iterator[Connection]:
-        with self._reads.begin() as connection:
+        with self._engine.begin() as connection:
             yield connection
 
     @contextmanager
@@ -140,7 +148,11 @@ class PostgresqlDatabase(Database):
                 return self._too_large()
             case _, "22021" | "22P05":
                 return UserError(f"{self.name}: a text has a character that the database cannot hold ({said})")
-            case _, "55P03" | "40P01":
+            case "40", _:
+                return DatabaseUnavailable(f"{self.name}: two writers were in each other's way ({said}); try again")
+            case "42" | "XX", _:
+                return Conflict(f"{self.name} is damaged ({said}); {_RESTORE}")
+            case _, "55P03":
                 return Conflict(f"{self.name} was locked by another process for {BUSY_SECONDS:g} s; end that one")
             case "23", _:
                 return Conflict(
@@ -150,7 +162,7 @@ class PostgresqlDatabase(Database):
                 return Conflict(
                     f"{self.name} cannot be written ({said}); make sure that the server's disk has space left"
                 )
-        return Conflict(f"{self.name} cannot be used ({said}); {_RESTORE}")
+        return Conflict(f"{self.name} cannot be used ({said}); the server's log may say more")
 
     def _connection_error(self, said: str) -> UserError:
         """What it means that no connection came about, or one broke: the client library has no codes, only words."""
@@ -245,17 +257,19 @@ def _parsed(url: str) -> URL:
     return parsed
 
 
-def _engine(url: URL) -> Engine:
+def _engine(url: URL, idle_seconds: float, **options: object) -> Engine:
     # What the URL says itself goes before what we say.
     arguments = {name: value for name, value in _CONNECTING.items() if name not in url.query}
     # Asks before each transaction whether the connection still stands; a server that was started anew costs no error.
-    engine = create_engine(url, connect_args=arguments, pool_pre_ping=True, hide_parameters=True)
+    engine = create_engine(
+        url, connect_args=arguments, pool_pre_ping=True, hide_parameters=True, execution_options=options
+    )
 
     @event.listens_for(engine, "connect")
     def limit(connection: Any, record: object) -> None:
         with connection.cursor() as cursor:
             cursor.execute(f"SET lock_timeout = '{BUSY_SECONDS}s'")
-            cursor.execute(f"SET idle_in_transaction_session_timeout = '{_IDLE_SECONDS}s'")
+            cursor.execute(f"SET idle_in_transaction_session_timeout = '{idle_seconds}s'")
         connection.commit()
 
     return engine

@@ -2,18 +2,21 @@
 
 import json
 import math
+import sys
 from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import Row
 
 from db.schema import FIGURES
-from db.trial import ArchitectureRecord, Measurement, Search, SearchState, Trial, TrialState
+from db.trial import ArchitectureRecord, Measurement, Search, SearchState, Trial, TrialState, is_sha256
 from search_spaces.choices import Genotype
 
 Record = dict[str, Any]
 
 _INT64 = range(-(2**63), 2**63)
+_LARGEST = int(sys.float_info.max)
+"""Larger whole numbers could not be compared with fractions."""
 
 
 def search_record(search: Search) -> Record:
@@ -148,7 +151,7 @@ def trial_from(row: Row[Any]) -> Trial:
         reason=row.reason,
         reused_from=None if row.reused_search is None else (row.reused_search, row.reused_number),
         observed=row.observed,
-        weights_sha256=row.weights_sha256,
+        weights_sha256=_digest(row.weights_sha256),
     )
 
 
@@ -171,7 +174,22 @@ def _numbers_from_json(text: str) -> dict[str, float]:
     values: object = json.loads(text)
     if not isinstance(values, dict):
         raise ValueError(f"{text[:40]!r} is no JSON object")
-    return {name: float(value) if isinstance(value, str) else value for name, value in values.items()}
+    return {name: _number(value) for name, value in values.items()}
+
+
+def _number(value: object) -> float:
+    """A number from JSON, where nan and the infinities are texts."""
+    if value in ("nan", "inf", "-inf"):
+        return float(str(value))
+    if type(value) is float or (type(value) is int and abs(value) < _LARGEST):
+        return value
+    raise ValueError(f"{str(value)[:40]!r} is no number")
+
+
+def _digest(text: str | None) -> str | None:
+    if text is not None and not is_sha256(text):
+        raise ValueError(f"{text[:80]!r} is no SHA-256")
+    return text
 
 
 def _has_no_json(value: float) -> bool:

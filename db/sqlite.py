@@ -35,6 +35,23 @@ class SqliteDatabase(Database):
         with self._explained(), self._engine.connect() as connection:
             connection.exec_driver_sql("PRAGMA journal_mode = WAL")
 
+    def refuse_what_acts(self) -> None:
+        """Makes sure that reading and writing our tables does that alone, for a file may come from anybody.
+
+        Raises:
+            Conflict: one of them is a view or a virtual table, or has a trigger; such may go on without end.
+        """
+        with self.reading() as connection:
+            for kind, name, table, statement in connection.exec_driver_sql(
+                "SELECT type, lower(name), lower(tbl_name), sql FROM sqlite_schema"
+            ):
+                is_plain = kind == "table" and not str(statement).upper().startswith("CREATE VIRTUAL")
+                if table in schema.metadata.tables and not (is_plain or kind == "index"):
+                    raise Conflict(
+                        f"{self.name} has {name!r}, a {'virtual table' if kind == 'table' else kind} that nas never "
+                        "makes; drop it, or give another path with --db"
+                    )
+
     def now(self, connection: Connection) -> float:
         # Everybody who has the file open is on this machine.
         return time.time()
@@ -111,6 +128,7 @@ def open_file(url: str, mode: Mode) -> SqliteDatabase:
     try:
         if mode == "create":
             database.make_tables()
+        database.refuse_what_acts()
         database.check_version()
         if mode != "read":
             _make_writable(database)
@@ -161,6 +179,8 @@ def _engine(path: Path, mode: Mode) -> Engine:
         connection = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA synchronous = NORMAL")
+        # Nor may what the file defines itself call functions with side effects.
+        connection.execute("PRAGMA trusted_schema = OFF")
         if mode == "read":
             connection.execute("PRAGMA query_only = ON")
         return connection

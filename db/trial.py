@@ -80,6 +80,11 @@ def check_search_name(name: str) -> None:
         raise UserError(f"search name {name!r}: give 1 to 200 printable characters, no colon, no blanks at either end")
 
 
+def is_sha256(text: str) -> bool:
+    """Whether it is what SHA-256 is written as: 64 hexadecimal digits, and so nothing that leads to another file."""
+    return len(text) == 64 and set(text) <= set("0123456789abcdef")
+
+
 @dataclass(frozen=True, slots=True)
 class ArchitectureRecord:
     """A simplified architecture under its canonical key, with the figures that the analysis found."""

@@ -14,6 +14,9 @@ _POSTGRESQL = ("postgresql", "postgres")
 # To the last @: a password that should have been percent-encoded may have one itself. Rather too much is hidden.
 _PASSWORD = re.compile(r"(?<=://)([^:]*):.*@", re.DOTALL)
 
+_PASSWORD_IN_TEXT = re.compile(r"(?<=://)([^\s:/@]*):\S*@")
+_PARAMETER_IN_TEXT = re.compile(r"([?&][^\s?&=]*pass[^\s?&=]*=)[^\s&'\")]+", re.IGNORECASE)
+
 
 def is_postgresql(url: str) -> bool:
     """Whether the URL names a database on a PostgreSQL server, and not a file."""
@@ -26,6 +29,11 @@ def shown(url: str) -> str:
         return url
     place, question, query = _PASSWORD.sub(r"\1:***@", url).partition("?")
     return place + question + "&".join(map(_shown_parameter, query.split("&")))
+
+
+def without_passwords(text: str) -> str:
+    """The text with `***` in place of the passwords of URLs in it; for what quotes whatever a user has typed."""
+    return _PARAMETER_IN_TEXT.sub(r"\1***", _PASSWORD_IN_TEXT.sub(r"\1:***@", text))
 
 
 def database_path(url: str) -> Path:

@@ -8,7 +8,7 @@ from db_examples import architecture, complete, search, trial
 from lossy_proxy import LossyProxy
 from postgresql_server import PASSWORD, Server
 
-from db import Measurement, Store
+from db import Measurement, Store, postgresql
 from search_spaces.errors import DatabaseUnavailable
 
 MEASURED = [Measurement(1, {"loss": 1.0})]
@@ -96,6 +96,18 @@ def test_connection_that_the_server_ends(server: Server, begun: Store) -> None:
             administrator.exec_driver_sql(f"SELECT pg_terminate_backend({driver}, 5000)")
         connection.exec_driver_sql("UPDATE trials SET state = 'running'")
     assert begun.trials("digits") == [trial(0)]
+
+
+def test_writer_that_was_stopped_for_too_long(server: Server, monkeypatch: pytest.MonkeyPatch, begun: Store) -> None:
+    """It holds the lock of its search, so the server gives it up; others that wait for it go on."""
+    monkeypatch.setattr(postgresql, "IDLE_WRITER_SECONDS", 0.5)
+    with Store.open(server.url("postgres"), mode="write") as stopped:
+        stopped.claim_search(stopped.search("digits"), host="here", pid=2, started_at=5.0)
+        with pytest.raises(DatabaseUnavailable), stopped._leases.writing("digits") as (connection, _):
+            connection.exec_driver_sql("UPDATE trials SET state = 'running'")
+            begun.claim_search(begun.search("digits"), host="here", pid=2, started_at=5.0)
+            connection.exec_driver_sql("UPDATE trials SET state = 'running'")
+    begun.start_attempt("digits", 0, worker="w", attempt=1, started_at=1.0)
 
 
 @pytest.mark.parametrize("write", ["finish_trial", "record_proposals", "start_attempt", "renew_search"])
