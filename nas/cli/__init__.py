@@ -25,13 +25,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return run(sys.argv[1:] if arguments is None else list(arguments))
     except UserError as error:
-        print(f"nas: {error}", file=sys.stderr)  # noqa: T201
-        return next(code for kind, code in EXIT_CODES if isinstance(error, kind))
-    except KeyboardInterrupt as interruption:
-        from nas.cli.interruption import TERMINATED, Terminated
+        from db.url import without_passwords
+        from nas.cli.output import printable
 
+        print(f"nas: {printable(without_passwords(str(error)))}", file=sys.stderr)  # noqa: T201
+        return next(code for kind, code in EXIT_CODES if isinstance(error, kind))
+    except KeyboardInterrupt:
         print("nas: interrupted", file=sys.stderr)  # noqa: T201
-        return TERMINATED if isinstance(interruption, Terminated) else 130
+        return 130
     except BrokenPipeError:
         # Who reads has seen enough (`| head`).
         _give_up_stdout()

@@ -9,7 +9,7 @@ TERMINATED = 128 + signal.SIGTERM
 """The exit code of a command that was asked to end."""
 
 
-class Terminated(KeyboardInterrupt):
+class Terminated(SystemExit):
     """SIGTERM, which batch systems and Kubernetes send some time before they kill."""
 
 
@@ -18,7 +18,8 @@ def interruptible_once() -> Iterator[None]:
     """Lets the first Ctrl-C or SIGTERM interrupt the `with` block, and ignores all that come while it cleans up.
 
     Raises:
-        KeyboardInterrupt: `Terminated` where it was SIGTERM.
+        KeyboardInterrupt: it was Ctrl-C.
+        Terminated: it was SIGTERM.
     """
     before = {number: signal.signal(number, _interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -31,4 +32,4 @@ def interruptible_once() -> Iterator[None]:
 def _interrupt(number: int, frame: FrameType | None) -> None:
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, signal.SIG_IGN)
-    raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
+    raise Terminated(TERMINATED) if number == signal.SIGTERM else KeyboardInterrupt

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nas.cli.interruption import interruptible_once
+from nas.cli.interruption import Terminated, interruptible_once
 from nas.cli.output import DEFAULT_DATABASE, DatabaseOption, JsonFlag, make_table, stderr, stdout, write_json
 from search_spaces.errors import UserError
 
@@ -192,16 +192,17 @@ def resume(
 
 
 def _run(start: "Callable[[Callable[[Progress], None]], SearchResult]", *, as_json: bool, db: str) -> None:
+    from db.url import shown
     from nas.cli.progress import ProgressDisplay
 
     display = ProgressDisplay(stderr())
     try:
         with interruptible_once(), display:
             result = start(display.update)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Terminated):
         if display.search_name is not None:
             stderr().print(
-                f"interrupted; continue with: nas resume {quote(display.search_name)} --db {quote(db)}",
+                f"interrupted; continue with: nas resume {quote(display.search_name)} --db {quote(shown(db))}",
                 markup=False,
                 soft_wrap=True,
             )

@@ -95,6 +95,7 @@ class ToyEvaluator:
     dies: frozenset[int] = frozenset()
     """Tasks whose first attempt kills its process."""
     always_dies: frozenset[int] = frozenset()
+    hangs: frozenset[int] = frozenset()
     epoch_seconds: float = 0.0
     diary: Path | None = None
     """A file to which every epoch begun is written."""
@@ -111,7 +112,7 @@ class ToyEvaluator:
             if self.diary:
                 with self.diary.open("a") as diary:
                     diary.write(f"{task.number} {epoch} {os.getpid()}\n")
-            time.sleep(self.epoch_seconds)
+            time.sleep(600 if task.number in self.hangs else self.epoch_seconds)
             if epoch == 2 and task.number in self.fails:
                 raise LookupError("no such\nthing")
             if epoch == 2 and task.number in self.diverges:

@@ -3,67 +3,18 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 
 from db.store import Store
-from db.trial import SearchState, Trial, TrialState
+from db.trial import SearchState, TrialState
+from tests.nas.driven import TRIALS, finish, finished, nas, outcome, start, unweighted, wait_for_finished
 
-TRIALS = 6
 SERIAL = ("--executor", "serial", "--epochs", "1", "--controller", "evolution")
 RAY = ("--executor", "ray", "--workers", "2", "--epochs", "3", "--controller", "random")
-
-
-def nas(directory: Path, *arguments: str) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-c", "import sys; from nas.cli import main; sys.exit(main())", *arguments]
-    return subprocess.Popen(
-        command, cwd=directory, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
-
-
-def finish(process: "subprocess.Popen[str]") -> tuple[str, str]:
-    out, err = process.communicate(timeout=200)
-    assert process.returncode == 0, err
-    return out, err
-
-
-def start(directory: Path, *flags: str) -> "subprocess.Popen[str]":
-    directory.mkdir(exist_ok=True)
-    return nas(directory, "search", "--name", "s", "--trials", str(TRIALS), "--seed", "3", *flags)
-
-
-def wait_for_finished(process: "subprocess.Popen[str]", directory: Path, count: int) -> None:
-    deadline = time.monotonic() + 150
-    while time.monotonic() < deadline:
-        assert process.poll() is None, process.communicate()
-        path = directory / "nas.db"
-        if path.exists() and path.stat().st_size and len(finished(directory)) >= count:
-            return
-        time.sleep(0.1)
-    pytest.fail("the search did not come far enough")
-
-
-def finished(directory: Path) -> list[Trial]:
-    with Store.open(str(directory / "nas.db"), mode="read") as store:
-        if not any(summary.search.name == "s" for summary in store.searches()):
-            return []
-        return [trial for trial in store.trials("s") if trial.state.is_finished]
-
-
-def unweighted(trials: list[Trial]) -> list[Trial]:
-    """The trials without their weights, which go when a better trial comes."""
-    return [replace(trial, weights_sha256=None) for trial in trials]
-
-
-def outcome(trials: list[Trial]) -> list[tuple[Any, ...]]:
-    return [(t.number, t.proposal, t.key, t.genotype, t.parent, t.mutation, t.observed, t.values) for t in trials]
 
 
 def test_driver_killed_and_resumed_serially_is_the_uninterrupted_search(tmp_path: Path) -> None:

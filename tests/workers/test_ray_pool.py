@@ -1,6 +1,10 @@
+import os
 import signal
 import threading
+import time
 from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -61,6 +65,46 @@ def test_a_worker_that_is_killed_loses_its_own_attempt_only() -> None:
     assert "died" in source.losses[0][1]
     assert sorted(source.outcomes) == list(range(6))
     assert {outcome.values["score"] for outcome in source.outcomes.values()} == {3.0, 6.0, 9.0, 12.0, 15.0, 18.0}
+
+
+@dataclass(slots=True)
+class Watched(ListSource):
+    """Kills the worker of the first task once it has shown something, and keeps when that was noticed."""
+
+    diary: Path = Path()
+    killed_at: float = 0.0
+    lost_after: float = 0.0
+
+    def report(self, number: int, measurement: Measurement) -> bool:
+        if not self.killed_at and number == 0:
+            (pid,) = {int(line.split()[2]) for line in self.diary.read_text().splitlines() if line.startswith("0 ")}
+            os.kill(pid, signal.SIGKILL)
+            self.killed_at = time.monotonic()
+        return ListSource.report(self, number, measurement)
+
+    def lost(self, number: int, reason: str, *, out_of_memory: bool = False) -> None:
+        self.lost_after = time.monotonic() - self.killed_at
+        ListSource.lost(self, number, reason)
+
+
+def test_a_worker_that_is_killed_from_outside_is_missed_soon(tmp_path: Path) -> None:
+    source = Watched(tasks(2, epochs=40), diary=tmp_path / "diary")
+    RayPoolExecutor(ToyEvaluator(epoch_seconds=0.1, diary=tmp_path / "diary"), workers=2).run(source)
+    assert [number for number, _ in source.losses] == [0]
+    assert sorted(source.outcomes) == [0, 1]
+    print(f"missed after {source.lost_after:.2f} s")
+    # The figure is in the notes: it takes part of a second where the machine is not shared.
+    assert 0 < source.lost_after < 4
+
+
+def test_a_task_that_shows_nothing_until_its_deadline_has_failed_and_its_worker_is_gone() -> None:
+    source = ListSource(tasks(3, epochs=1))
+    slow_first = ToyEvaluator(hangs=frozenset({0}))
+    RayPoolExecutor(slow_first, workers=2, deadline_seconds=2).run(source)
+    assert source.outcomes[0].state is TrialState.FAILED
+    assert source.outcomes[0].reason == "killed: it showed nothing for 2 s"
+    assert [source.outcomes[number].state for number in (1, 2)] == [TrialState.COMPLETE] * 2
+    assert source.losses == []
 
 
 def test_a_task_that_always_kills_its_worker_is_lost_as_often_as_it_is_handed_out() -> None:
