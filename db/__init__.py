@@ -1,4 +1,4 @@
-"""What has been found: searches, trials, architectures and measurements, in an SQLite file.
+"""What has been found: searches, trials, architectures and measurements, in an SQLite file or a PostgreSQL database.
 
 The values are plain; `Store` loads SQLAlchemy, so it is imported only when it is first asked for.
 """

@@ -1,5 +1,6 @@
 """PostgreSQL as it is used here: how a server is reached, what a transaction sees, what errors mean to the user."""
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -50,8 +51,6 @@ IDLE_READER_SECONDS = 600.0
 
 _TABLES_LOCK = 0x6E61_7302
 """The advisory lock under which tables are made: any number that other programs are unlikely to use."""
-
-_PORTS = {None, *range(1, 2**16)}
 
 _UNAVAILABLE = ("08", "57P", "53300", "25P03")
 """Beginnings of SQLSTATE: connection lost, server shut down or starting, too many connections, idle for too long."""
@@ -166,16 +165,15 @@ class PostgresqlDatabase(Database):
 
     def _connection_error(self, said: str) -> UserError:
         """What it means that no connection came about, or one broke: the client library has no codes, only words."""
-        lower = said.lower()
-        if "connection is bad: invalid" in lower:
+        # The words alone: names of hosts, users and databases may be any.
+        words = re.sub('"[^"]*"', '""', said.lower().rpartition(" failed: ")[2])
+        if "connection is bad: invalid" in words:
             return UserError(f"{self.name} cannot be opened so ({said}); correct the database URL")
-        if "password" in lower or "authentication" in lower or "pg_hba.conf" in lower or "role" in lower:
+        if any(word in words for word in ("password", "authentication failed", "pg_hba.conf", "role")):
             return self._refused_login()
-        if "database" in lower and "does not exist" in lower:
+        if "database" in words and "does not exist" in words:
             return self._no_database()
-        if "could not translate host name" in lower or "failed to resolve host" in lower:
-            return NotFound(f"{self.name}: there is no host of that name; give another one with --db")
-        if "invalid response" in lower or "expected authentication request" in lower or "protocol" in lower:
+        if any(word in words for word in ("invalid response", "expected authentication request", "protocol")):
             return UserError(
                 f"{self.name}: what answers there is no PostgreSQL server; give its host and port with --db"
             )
@@ -215,7 +213,7 @@ def open_server(url: str, mode: Mode) -> PostgresqlDatabase:
 
     Raises:
         UserError: the URL cannot be read, the login is refused, or what answers is no PostgreSQL.
-        NotFound: there is no such host or database.
+        NotFound: there is no such database.
         Conflict: the database is not ours, is no UTF-8, or may not be used.
         DatabaseUnavailable: no server answers.
         NewerFormat: a newer nas made it.
@@ -252,7 +250,7 @@ def _parsed(url: str) -> URL:
         # Not chained: these errors quote the URL.
         raise wrong from None
     # An @ there is one of a password, and a server would be asked for what follows it, in the open.
-    if "@" in f"{parsed.host}{parsed.database}" or "\0" in url or parsed.port not in _PORTS:
+    if "@" in f"{parsed.host}{parsed.database}" or "\0" in url or not 0 < (parsed.port or 1) < 2**16:
         raise wrong
     return parsed
 

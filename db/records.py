@@ -181,7 +181,7 @@ def _number(value: object) -> float:
     """A number from JSON, where nan and the infinities are texts."""
     if value in ("nan", "inf", "-inf"):
         return float(str(value))
-    if type(value) is float or (type(value) is int and abs(value) < _LARGEST):
+    if isinstance(value, float) or (isinstance(value, int) and abs(value) < _LARGEST):
         return value
     raise ValueError(f"{str(value)[:40]!r} is no number")
 

@@ -17,7 +17,7 @@ from pydantic import (
 )
 
 from db.trial import UNBOUNDED, check_search_name
-from db.url import shown
+from db.url import shown, without_passwords
 from search_spaces.errors import Conflict, NotFound, UserError, unknown_name
 
 OF_THE_USER = ("cluster", "insecure", "tune_directory")
@@ -125,7 +125,7 @@ class RunConfig(BaseModel):
             if isinstance(recorded, dict):
                 recorded = {key: value for key, value in recorded.items() if key not in OF_THE_USER}
             return make_config(recorded)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise Conflict(f"the run recorded in the database is damaged: {error}; restore a backup") from None
 
 
@@ -160,7 +160,7 @@ def make_config(values: Mapping[str, Any]) -> RunConfig:
         if first["type"] == "extra_forbidden":
             raise unknown_name("key in the run file", key, RunConfig.model_fields) from None
         if first["type"] == "tuple_type":
-            raise UserError(f"{key}: give a list, such as [{first['input']!r}]") from None
+            raise UserError(without_passwords(f"{key}: give a list, such as [{first['input']!r}]")) from None
         said = str(first["ctx"]["error"]) if first["type"] == "value_error" else first["msg"].lower()
-        given = shown(first["input"]) if isinstance(first["input"], str) else first["input"]
-        raise UserError(f"{key}: {said}, got {given!r}") from None
+        given = repr(shown(first["input"])) if isinstance(first["input"], str) else repr(first["input"])
+        raise UserError(without_passwords(f"{key}: {said}, got {given}")) from None

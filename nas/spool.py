@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
-from db.trial import Measurement, TrialState
+from db.trial import Measurement, TrialState, is_sha256
 from nas.weights import WeightsStore
 from search_spaces.errors import Conflict
 from workers.task import Outcome
@@ -124,6 +124,6 @@ def _measurements(found: Sequence[Any]) -> tuple[Measurement, ...]:
 
 def _digest(text: str) -> str:
     """The name of a file of weights, and nothing else that could be taken for a path."""
-    if len(text) != 64 or not set(text) <= set("0123456789abcdef"):
+    if not is_sha256(text):
         raise ValueError("no SHA-256")
     return text

@@ -5,6 +5,7 @@ from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
+from db.trial import is_sha256
 from db.url import database_path, is_postgresql
 from search_spaces.errors import Conflict, UserError
 
@@ -29,7 +30,13 @@ class WeightsStore:
         self.directory = directory
 
     def path(self, digest: str) -> Path:
-        """Where the weights with this SHA-256 are, or would be."""
+        """Where the weights with this SHA-256 are, or would be.
+
+        Raises:
+            Conflict: it is no SHA-256, and could lead to another file.
+        """
+        if not is_sha256(digest):
+            raise Conflict(f"weights are named by their SHA-256, got {digest[:80]!r}; restore the database from a copy")
         return self.directory / f"{digest}.safetensors"
 
     def keep(self, weights: bytes) -> str:

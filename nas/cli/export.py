@@ -18,6 +18,7 @@ def export(
     as_json: JsonFlag = False,
 ) -> None:
     """Export an architecture, with its weights where the search kept them."""
+    from db.url import is_postgresql, shown
     from nas.export.handover import hand_over
 
     formats = tuple(dict.fromkeys(part.strip() for part in to.split(",") if part.strip()))
@@ -34,6 +35,6 @@ def export(
         rows.append((f"test accuracy on {handed.test_images} held-out {handed.data}", handed.test_accuracy))
     if handed.preprocessing is not None:
         rows.append(("reads", handed.preprocessing))
-    rows.append(("database", str(Path(db).resolve())))
+    rows.append(("database", shown(db) if is_postgresql(db) else str(Path(db).resolve())))
     rows.extend(("exported", str(path)) for path in handed.files)
     stdout().print(make_table("Exported model", ("what", "value"), rows))

@@ -1,12 +1,14 @@
 """How commands write: JSON and tables to stdout, notes to stderr."""
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.measure import Measurement
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
@@ -15,11 +17,22 @@ DatabaseOption = Annotated[str, typer.Option("--db", metavar="URL", help="The da
 
 DEFAULT_DATABASE = "nas.db"
 
+_UNPRINTABLE = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+"""Control characters, and those that make a terminal show others in another order."""
+
 _WIDEST = 1_000
 """Columns of a terminal that the widest table stays below."""
 
 
-class _DataConsole(Console):
+class _SafeConsole(Console):
+    """Shows characters that cannot be printed as escapes: what comes out of databases and files must not steer a terminal."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            yield segment if segment.is_control else segment._replace(text=printable(segment.text))
+
+
+class _DataConsole(_SafeConsole):
     """Leaves it to `nas.cli.main` what becomes of a reader that has gone: for rich it is a failure."""
 
     def on_broken_pipe(self) -> None:
@@ -43,12 +56,19 @@ def print_wide(renderable: RenderableType) -> None:
 
 def stderr() -> Console:
     """The console for everything else."""
-    return Console(stderr=True, highlight=False)
+    return _SafeConsole(stderr=True, highlight=False)
 
 
 def write_json(document: Any) -> None:
     """Writes a JSON document and a newline to stdout."""
-    typer.echo(json.dumps(document, ensure_ascii=False, allow_nan=False))
+    text = json.dumps(document, ensure_ascii=False, allow_nan=False)
+    # JSON's own escapes for what json.dumps leaves: it means the same, and does not steer a terminal.
+    typer.echo(_UNPRINTABLE.sub(lambda found: json.dumps(found[0])[1:-1], text))
+
+
+def printable(text: str) -> str:
+    """The text with escapes in place of all that is neither printed nor a line's end."""
+    return _UNPRINTABLE.sub(lambda found: repr(found[0])[1:-1], text)
 
 
 def make_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Group:
