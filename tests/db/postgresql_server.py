@@ -1,10 +1,12 @@
 """A real PostgreSQL server of a test run's own, from the binaries that pip brings; it can be stopped and started."""
 
 import os
+import random
 import shutil
 import socket
 import subprocess
 import tempfile
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -88,7 +90,9 @@ def binaries() -> Path:
 
 
 def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
+    """A port below those that systems give to whoever asks for any: it stays free while a server is stopped."""
+    while True:
+        port = random.randrange(20_000, 30_000)
+        with socket.socket() as listener, suppress(OSError):
+            listener.bind(("127.0.0.1", port))
+            return port

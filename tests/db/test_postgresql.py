@@ -90,8 +90,13 @@ class TestUnreachable:
         assert "no such database" in said
         assert "createdb" in said
 
+    @pytest.mark.parametrize("name", ["password", "role", "protocol", "invalid response"])
+    def test_names_are_not_taken_for_reasons(self, server: Server, name: str) -> None:
+        assert "no such database" in refused(server.url(name), NotFound)
+
     def test_no_such_host(self) -> None:
-        assert "no host" in refused("postgresql://me:x@absent.invalid/nas", NotFound, within=8)
+        said = refused("postgresql://me:x@absent.invalid/nas", DatabaseUnavailable, within=8)
+        assert "resolve host" in said
 
     @pytest.mark.parametrize("answer", [b"HTTP/1.0 400 Bad Request\r\n\r\n", b"-ERR unknown command\r\n"])
     def test_another_kind_of_server(self, server: Server, answer: bytes) -> None:
