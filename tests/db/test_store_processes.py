@@ -88,6 +88,28 @@ def test_processes_that_create_and_claim_at_once(url: str) -> None:
         assert store.search("wanted").state is SearchState.RUNNING
 
 
+def test_driver_that_is_replaced_in_full_run_writes_nothing_any_more(path: str) -> None:
+    with start("drive", path, "first") as first, Store.open(path, mode="write") as store:
+        assert first.stdout is not None
+        mine = {int(first.stdout.readline()) for _ in range(5)}
+        with store._database.writing() as connection:
+            # As if it had not been seen for an hour.
+            connection.exec_driver_sql("UPDATE searches SET driver_seen_at = driver_seen_at - 3600")
+        with start("drive", path, "second") as second:
+            assert second.stdout is not None
+            theirs = {int(second.stdout.readline()) for _ in range(5)}
+            printed, _ = first.communicate(timeout=60)
+            assert printed.split()[-1] == "replaced"
+            mine |= set(map(int, printed.split()[:-1]))
+            second.kill()
+            theirs |= set(map(int, second.stdout.read().split()))
+        assert not mine & theirs
+        assert count_whole_results(store) >= len(mine | theirs)
+        by_worker = {found.number: found.worker for found in store.trials("digits")}
+    assert {by_worker[number] for number in mine} == {"first"}
+    assert {by_worker[number] for number in theirs} == {"second"}
+
+
 @pytest.mark.slow
 def test_many_readers_never_wait_nor_see_half_of_anything(path: str) -> None:
     with start("write", path, "digits") as writer:
