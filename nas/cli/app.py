@@ -3,7 +3,7 @@
 import typer
 from typer.exceptions import TyperException
 
-from nas.cli import analyze, bakeoff, catalog, database, export, proxies, results, search, show
+from nas.cli import analyze, bakeoff, catalog, cluster, database, export, proxies, results, search, show, status
 from search_spaces.errors import UserError
 
 app = typer.Typer(
@@ -21,9 +21,11 @@ app.command("resume")(search.resume)
 app.command("bakeoff")(bakeoff.bakeoff)
 app.command("proxies")(proxies.proxies)
 app.command("list")(results.list_searches)
+app.command("status")(status.status)
 app.command("results")(results.results)
 app.command("show")(show.show)
 app.command("export")(export.export)
+app.add_typer(cluster.commands, name="cluster")
 app.add_typer(database.app, name="db")
 app.command("spaces")(catalog.spaces)
 app.command("controllers")(catalog.controllers)
