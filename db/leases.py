@@ -70,7 +70,11 @@ class Leases:
             seen_at = None if token is None else self._database.now(connection)
             record = {**records.search_record(search), "driver_token": token, "driver_seen_at": seen_at}
             if connection.execute(insert.returning(searches.c.id), record).first() is None:
-                return False
+                row = self._locked(connection, search.name)
+                # This very process may have added it, and not been answered.
+                if token is None or not records.is_row(row, records.search_record(search)):
+                    return False
+                self._changed(connection, search.name, {"driver_token": token, "driver_seen_at": seen_at})
         self._keep(search.name, token)
         return True
 
@@ -79,11 +83,9 @@ class Leases:
         token = secrets.token_hex(16)
         with self._database.writing() as connection:
             row = self._locked(connection, previous.name)
-            if (row.driver_host, row.driver_pid, row.driver_started_at) != (
-                previous.driver_host,
-                previous.driver_pid,
-                previous.driver_started_at,
-            ):
+            before = (previous.driver_host, previous.driver_pid, previous.driver_started_at)
+            # The last is this very process, which may have claimed it and not been answered.
+            if _driver(row) not in (before, (host, pid, started_at)):
                 raise missing.changed_hands(row)
             lease = self._lease(connection, row)
             if lease is not None and row.driver_host != host and lease.is_young:
@@ -92,7 +94,7 @@ class Leases:
                     f"seen {max(0.0, lease.age_seconds):.0f} s ago; wait for it or end it there, "
                     f"and try again after {LEASE_SECONDS:.0f} s"
                 )
-            claimed = self._changed(
+            self._changed(
                 connection,
                 row.name,
                 {
@@ -104,15 +106,20 @@ class Leases:
                     "state": SearchState.RUNNING.value,
                 },
             )
+            claimed = self._search(connection, row.name)
         self._keep(previous.name, token)
         return claimed
 
     def release(self, name: str, *, host: str, pid: int, started_at: float, state: SearchState) -> Search:
         """See `Store.release_search`."""
-        with self.writing(name) as (connection, row):
-            if (row.driver_host, row.driver_pid, row.driver_started_at) != (host, pid, started_at):
-                raise missing.changed_hands(row)
-            released = self._changed(connection, name, {**_NOBODY, "state": state.value})
+        with self._database.writing() as connection:
+            row = self._locked(connection, name)
+            # It may be released, and that not have been answered.
+            if row.driver_token is not None or row.state != state.value:
+                if row.driver_token != self._tokens.get(name) or _driver(row) != (host, pid, started_at):
+                    raise missing.changed_hands(row)
+                self._changed(connection, name, {**_NOBODY, "state": state.value})
+            released = self._search(connection, name)
         self._keep(name, None)
         return released
 
@@ -144,8 +151,10 @@ class Leases:
             raise missing.no_search(connection, self._database.name, name)
         return row
 
-    def _changed(self, connection: Connection, name: str, changes: Mapping[str, Any]) -> Search:
+    def _changed(self, connection: Connection, name: str, changes: Mapping[str, Any]) -> None:
         connection.execute(statements.UPDATE_SEARCH, {"in_search": name, **changes})
+
+    def _search(self, connection: Connection, name: str) -> Search:
         return records.search_from(connection.execute(statements.SEARCH, {"in_search": name}).one())
 
     def _lease(self, connection: Connection, row: Row[Any]) -> Lease | None:
@@ -158,3 +167,8 @@ class Leases:
             self._tokens.pop(name, None)
         else:
             self._tokens[name] = token
+
+
+def _driver(row: Row[Any]) -> tuple[str | None, int | None, float | None]:
+    """The host, pid and time of start of the process that drives the search."""
+    return row.driver_host, row.driver_pid, row.driver_started_at

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from db_examples import KEY, architecture, complete, rejected, search, trial
 
-from db import Measurement, Store, TrialState
+from db import Measurement, SearchState, Store, TrialState
 from search_spaces.errors import Conflict
 
 OTHER = "f" * 32
@@ -84,3 +84,31 @@ def test_other_end(begun: Store, wrong: dict[str, object]) -> None:
     with pytest.raises(Conflict, match="neither waiting nor running"):
         begun.finish_trial("digits", replace(ended, **wrong), MEASURED)
     assert begun.trial("digits", 0) == ended
+
+
+DRIVER = {"host": "here", "pid": 2, "started_at": 5.0}
+
+
+def test_search_that_is_driven(store: Store) -> None:
+    driven = search(driver_host="here", driver_pid=2, driver_started_at=5.0)
+    store.create_search(driven)
+    store.create_search(driven)
+    store.record_proposals("digits", PROPOSED, ARCHITECTURES)
+    for other in (search(), replace(driven, driver_pid=3), replace(driven, seed=2)):
+        with pytest.raises(Conflict, match="already"):
+            store.create_search(other)
+    store.renew_search("digits")
+    assert [summary.search for summary in store.searches()] == [driven]
+
+
+def test_claim_and_release(store: Store) -> None:
+    store.create_search(search())
+    previous = store.search("digits")
+    for _ in range(2):
+        store.claim_search(previous, **DRIVER)
+    store.record_proposals("digits", PROPOSED, ARCHITECTURES)
+    for _ in range(2):
+        released = store.release_search("digits", **DRIVER, state=SearchState.COMPLETE)
+        assert released == store.search("digits") == search(state=SearchState.COMPLETE)
+    with pytest.raises(Conflict, match="driven by nobody"):
+        store.release_search("digits", **DRIVER, state=SearchState.INTERRUPTED)
