@@ -142,7 +142,7 @@ def read_run_file(path: Path) -> dict[str, Any]:
         raise NotFound(f"no run file {str(path)!r}; give the path of a TOML file or leave it out") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"cannot read the run file {str(path)!r}: {error}") from None
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise UserError(f"run file {str(path)!r} is not valid TOML: {error}") from None
 
 

@@ -118,8 +118,9 @@ def check_weights(architecture: Architecture, weights: bytes) -> None:
     """
     try:
         given = {name: tuple(tensor.shape) for name, tensor in load(weights).items()}
-    except SafetensorError as error:
-        raise UserError(f"the weights are not a safetensors file: {error}; give one that nas wrote") from None
+    except (SafetensorError, KeyError) as error:
+        # A KeyError is a number type that safetensors knows and torch does not.
+        raise UserError(f"the weights are not a safetensors file of ours: {error}; give one that nas wrote") from None
     with torch.device("meta"):
         needed = {name: tuple(tensor.shape) for name, tensor in to_module(architecture).state_dict().items()}
     for name in sorted(given.keys() | needed.keys()):

@@ -62,6 +62,10 @@ def load(name: str, *, input_shape: Shape | None = None, classes: int = 10, **pa
         given["input_shape"] = tuple(input_shape)
     if "classes" in taken:
         given["classes"] = classes
+    try:
+        inspect.signature(maker).bind(**given)
+    except TypeError as error:
+        raise UserError(f"the search space {name!r} cannot be made: {error}; give it in space_settings") from None
     space: object = maker(**given)
     if not isinstance(space, SearchSpace):
         raise UserError(
