@@ -46,8 +46,10 @@ class Admission:
         """How many proposals have broken a constraint."""
         return self._rejected_before + len(self._rejections)
 
-    def admit(self, number: int, placed: Callable[[Trial], Trial]) -> Trial:
+    def admit(self, number: int, placed: Callable[[Trial, bool], Trial]) -> Trial:
         """The trial of this number, recorded as `placed` makes it: waiting, or running on a worker.
+
+        `placed` is also told whether the database has never seen the architecture, and so has no result of it.
 
         Raises:
             Exhausted: the controller has nothing left to propose.
@@ -65,7 +67,7 @@ class Admission:
             if not broken:
                 break
             self._reject(trial, broken)
-        admitted = placed(trial)
+        admitted = placed(trial, trial.key in self._fresh)
         self._record_all([admitted])
         self._next += 1
         return admitted

@@ -11,6 +11,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 from db.store import Store
 from db.trial import Measurement, Trial, TrialState
@@ -217,7 +218,7 @@ class Session:
                 trial = self._trials[self._waiting[0]]
             elif self._begins_more:
                 try:
-                    trial = self._admission.admit(len(self._trials), lambda trial: self._placed(trial, worker))
+                    trial = self._admission.admit(len(self._trials), partial(self._placed, worker))
                 except Exhausted:
                     self._exhausted = True
                     self._listener(self.progress)
@@ -296,9 +297,9 @@ class Session:
         self._end(ended, weights=arrival.weights, measurements=arrival.measurements)
         self._halving.end(arrival.number)
 
-    def _placed(self, trial: Trial, worker: str) -> Trial:
+    def _placed(self, worker: str, trial: Trial, is_new: bool) -> Trial:
         """An admitted trial as it begins: running, or waiting where its result is known or will be."""
-        if self._known(trial.key) or trial.key in self._out:
+        if not is_new and (trial.key in self._out or self._known(trial.key)):
             return replace(trial, state=TrialState.WAITING)
         return replace(trial, attempts=1, worker=worker, started_at=time.time())
 
