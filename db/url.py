@@ -14,7 +14,8 @@ _POSTGRESQL = ("postgresql", "postgres")
 # To the last @: a password that should have been percent-encoded may have one itself. Rather too much is hidden.
 _PASSWORD = re.compile(r"(?<=://)([^:]*):.*@", re.DOTALL)
 
-_PASSWORD_IN_TEXT = re.compile(r"(?<=://)([^\s:/@]*):\S*@")
+# One slash: a URL that was taken for a path has lost the other.
+_PASSWORD_IN_TEXT = re.compile(r"(?<=:/)(/?[^\s:/@]*):\S*@")
 _PARAMETER_IN_TEXT = re.compile(r"([?&][^\s?&=]*pass[^\s?&=]*=)[^\s&'\")]+", re.IGNORECASE)
 
 

@@ -37,6 +37,8 @@ _CLUSTER_ENVIRONMENT: Mapping[str, str | None] = {
     "RAY_AUTH_TOKEN": None,
     "RAY_ADDRESS": None,
     "RAY_USAGE_STATS_ENABLED": "0",
+    # Of the database, which the driver alone has to do with.
+    "PGPASSWORD": None,
     # Without it Ray under `uv run` would pack and ship the working directory to its workers.
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
     # Ray warns of a coming change of its handling of visible GPUs unless one chooses.
