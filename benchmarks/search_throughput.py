@@ -101,9 +101,7 @@ def tune_rate(trials: int) -> tuple[float, float]:
         try:
             tune.Tuner(
                 Trainable,
-                param_space={
-                    f"width{layer}": tune.randint(1, trivial.WIDTHS + 1) for layer in range(trivial.LAYERS)
-                },
+                param_space={f"width{layer}": tune.randint(1, trivial.WIDTHS + 1) for layer in range(trivial.LAYERS)},
                 tune_config=tune.TuneConfig(
                     metric="score",
                     mode="max",

@@ -5,6 +5,7 @@ from collections.abc import Generator
 from dataclasses import replace
 
 from db.trial import Measurement, TrialState
+from workers.stopping import Stopped
 from workers.task import Diverged, EvaluationTask, Evaluator, Outcome
 
 
@@ -13,7 +14,7 @@ def attempt(evaluator: Evaluator, task: EvaluationTask, *, worker: str) -> Gener
 
     An evaluator that raises `Diverged` makes the outcome diverged, one that raises anything else makes it failed with
     the exception as the reason. `KeyboardInterrupt` and its like pass through: they concern the worker, not the task.
-    A task that is told to stop is complete, as `stopped` says. An attempt that ends leaves no checkpoint; one that is
+    A task that is told to stop is complete, as `stopped` says; at a stop point, without values. An attempt that ends leaves no checkpoint; one that is
     interrupted may, and one that ran out of memory with others beside it, because its task comes again.
     """
     outcome = yield from _attempt(evaluator, task, worker=worker)
@@ -42,6 +43,8 @@ def _attempt(evaluator: Evaluator, task: EvaluationTask, *, worker: str) -> Gene
             if not (yield measurement):
                 steps.close()
                 return stopped(outcome(TrialState.COMPLETE), measurement)
+    except Stopped:
+        return outcome(TrialState.COMPLETE)
     except Diverged as error:
         return outcome(TrialState.DIVERGED, reason=_one_line(str(error)))
     except Exception as error:  # noqa: BLE001 - a task may fail in any way, and must not take its worker along

@@ -32,9 +32,9 @@ MOST_HELD = 4
 class RayPoolExecutor:
     """Keeps up to `workers` actors busy, each on one CPU and, where there are GPUs, a share of one.
 
-    Measurements arrive while a task runs. A worker learns that it is to stop between two epochs, so it may begin one
-    epoch more, which is thrown away: the outcome is that of the measurement at which the source said stop, as with
-    every executor. When a worker process dies its task is lost (the source decides whether it comes again) and a
+    Measurements arrive while a task runs. A worker learns that it is to stop at the next stop point of its evaluator,
+    which a training has before every batch; what it has done since is thrown away: the outcome is that of the
+    measurement at which the source said stop, as with every executor. When a worker process dies its task is lost (the source decides whether it comes again) and a
     fresh worker takes its place, on any node that has room: nodes may go and come. A worker that has shown nothing for
     `deadline_seconds` is killed, and its task has failed.
 

@@ -14,6 +14,7 @@ import ray
 
 from db.trial import Measurement
 from workers.attempt import attempt
+from workers.stopping import watch
 from workers.task import EvaluationTask, Evaluator, Outcome
 
 GATHER_SECONDS = 0.005
@@ -79,7 +80,7 @@ class Worker:
             return news
 
     def stop(self, number: int) -> None:
-        """Has the task of this number end after the epoch that it is in."""
+        """Has the task of this number end at its next stop point, or after the epoch that it is in."""
         self._stopped = number
 
     def _work(self) -> None:
@@ -95,6 +96,7 @@ class Worker:
 
     def _evaluate(self, task: EvaluationTask) -> None:
         memory = DeviceMemory()
+        watch(lambda: self._stopped == task.number)
         steps = attempt(self._evaluator, task, worker=self._name)
         try:
             measurement = next(steps)

@@ -71,7 +71,7 @@ class Evaluator(Protocol):
     """Measures an architecture.
 
     `evaluate` yields a measurement after every epoch and returns the evaluation. The same task gives the same values.
-    It raises `Diverged` when a value is not finite. Evaluators are picklable and cheap until first used: data are
+    It raises `Diverged` when a value is not finite, and may be told to stop where it calls `workers.stopping.stop_point`. Evaluators are picklable and cheap until first used: data are
     loaded in the worker, once. `identity` is a JSON text that is equal for evaluators whose results are interchangeable.
 
     A metric called `cost_seconds` stands for the time of the evaluation: that of a simulated clock.

@@ -25,6 +25,7 @@ from workers.checkpoint import Checkpoint
 from workers.checkpoint_place import CheckpointError, reason
 from workers.data import DataSet, Part, load_data
 from workers.recipe import Recipe
+from workers.stopping import stop_point
 
 EVALUATION_BATCH = 1024
 
@@ -67,6 +68,7 @@ class Training:
         order = torch.randperm(len(self._labels), device=self._device)
         total = torch.zeros((), device=self._device)
         for batch in order[: self._steps_per_epoch * self._batch].view(-1, self._batch):
+            stop_point()
             total += self._train(self._augmented(batch), self._labels[batch])
         loss, accuracy = measure(self._module, *self._validation)
         train_loss = total.item() / self._steps_per_epoch

@@ -14,6 +14,7 @@ from tests.contracts.executor import ExecutorContract, ListSource, ToyEvaluator,
 from workers.ray_cluster import local_cluster
 from workers.ray_pool import RayPoolExecutor
 from workers.serial import SerialExecutor
+from workers.stopping import stop_point
 from workers.task import Evaluation, EvaluationTask
 from workers.training import TrainingEvaluator
 
@@ -112,6 +113,31 @@ def test_a_task_that_always_kills_its_worker_is_lost_as_often_as_it_is_handed_ou
     RayPoolExecutor(ToyEvaluator(always_dies=frozenset({0})), workers=2).run(source)
     assert [number for number, _ in source.losses] == [0, 0]
     assert sorted(source.outcomes) == [1, 2]
+
+
+class InBatches(ToyEvaluator):
+    """Has epochs of many batches, each a line in the diary."""
+
+    def evaluate(self, task: EvaluationTask) -> Generator[Measurement, None, Evaluation]:
+        assert self.diary is not None
+        for epoch in (1, 2):
+            for _ in range(100):
+                stop_point()
+                with self.diary.open("a") as diary:
+                    diary.write(f"{task.number} {epoch}\n")
+                time.sleep(0.05)
+            yield Measurement(epoch, {"score": float(epoch)})
+        return Evaluation({"score": 2.0})
+
+
+def test_a_task_that_is_stopped_frees_its_worker_within_a_batch_and_not_an_epoch(tmp_path: Path) -> None:
+    source = ListSource(tasks(1), stop_at={0: 1})
+    RayPoolExecutor(InBatches(diary=tmp_path / "diary"), workers=1).run(source)
+    assert source.outcomes[0].state is TrialState.COMPLETE
+    assert source.outcomes[0].values == {"score": 1.0}
+    begun = (tmp_path / "diary").read_text().splitlines().count("0 2")
+    # One that is on its way when the answer comes, and on a busy machine some more.
+    assert begun < 30
 
 
 class Unpicklable(ToyEvaluator):
