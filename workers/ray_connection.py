@@ -19,7 +19,7 @@ PROBE_SECONDS = 20.0
 """How long a cluster may take to answer whether it asks for a token."""
 
 _PROBE = "import sys, ray; client = ray._raylet.GcsClient(address=sys.argv[1]); client.internal_kv_keys(b'', None, timeout=10)"
-"""What only a cluster that asks for no token answers: it is run without one."""
+"""What a cluster answers whom it takes: run without a token, only one that asks for none."""
 
 _IS_OPEN, _IS_CLOSED, _IS_ABSENT = "open", "closed", "absent"
 
@@ -41,6 +41,8 @@ def check(connection: Connection) -> None:
     address = find_address(connection.address)
     if not connection.insecure:
         refuse_open(address)
+    _refuse_without_token(address)
+    _refuse_wrong_token(address)
 
 
 @contextmanager
@@ -54,6 +56,7 @@ def existing_cluster(connection: Connection) -> Iterator[None]:
     address = find_address(connection.address)
     if not connection.insecure:
         refuse_open(address)
+    _refuse_without_token(address)
     sigterm_handler = signal.getsignal(signal.SIGTERM)
     _connect(address)
     try:
@@ -115,7 +118,8 @@ def refuse_open(address: str) -> None:
         )
 
 
-def _probe(address: str) -> str:
+def _probe(address: str, environment: dict[str, str] | None = None) -> str:
+    """Whether the cluster takes a process with this environment; with ours without any token, unless told."""
     host, _, port = address.rpartition(":")
     try:
         # Ray itself would try again for as long as it is let.
@@ -131,13 +135,30 @@ def _probe(address: str) -> str:
             timeout=PROBE_SECONDS,
             check=False,
             # Not even the token that may lie in the home directory.
-            env={**without, "RAY_AUTH_MODE": "disabled"},
+            env=environment or {**without, "RAY_AUTH_MODE": "disabled"},
         )
     except subprocess.TimeoutExpired:
         return _IS_ABSENT
     if ended.returncode == 0:
         return _IS_OPEN
     return _IS_CLOSED if "auth" in ended.stderr.lower() else _IS_ABSENT
+
+
+def _refuse_without_token(address: str) -> None:
+    """Says what is missing where a cluster asks for a token and this process would send none: Ray's own words are many."""
+    if os.environ.get("RAY_AUTH_MODE") != "token" and _probe(address) == _IS_CLOSED:
+        raise UserError(
+            f"cluster {address} asks for a token; set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN_PATH to the token's file"
+        )
+
+
+def _refuse_wrong_token(address: str) -> None:
+    """Says so where a cluster asks for another token than ours: Ray itself would write to the terminal for a minute."""
+    if os.environ.get("RAY_AUTH_MODE") == "token" and _probe(address, dict(os.environ)) == _IS_CLOSED:
+        raise UserError(
+            f"cluster {address} refuses our token; make sure that RAY_AUTH_TOKEN, the file that RAY_AUTH_TOKEN_PATH "
+            "names, or else ~/.ray/auth_token has the token of the cluster"
+        )
 
 
 def _connect(address: str) -> None:

@@ -62,7 +62,7 @@ def check_refused(ran: Ran, code: int, *says: str) -> None:
     """Refused with an exit code and one line that a terminal can show and that says all of `says`."""
     assert (ran.code, ran.out) == (code, ""), ran
     line = ran.err.removesuffix("\n")
-    assert line.startswith("nas: ")
+    assert line.startswith("nas: "), ran
     assert line.isprintable() and len(line) < 1_000, line
     for text in says:
         assert text in line, line
