@@ -22,7 +22,7 @@ from pathlib import Path
 import ray
 
 from workers import reaper
-from workers.ray_connection import Connection, existing_cluster
+from workers.ray_connection import Connection, command_line_without_passwords, existing_cluster
 
 OBJECT_STORE_BYTES = 128 * 2**20
 """Room for the weights under way; architectures and measurements travel outside of it."""
@@ -122,7 +122,7 @@ def _start(cpus: int, marker: str, directory: Path) -> None:
         # What the driver can import its workers can, evaluators of other packages among it.
         "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
     }
-    with _environment(inherited):
+    with _environment(inherited), command_line_without_passwords():
         _reload_authentication()
         ray.init(
             address="local",

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import ray
 
+from db.url import without_passwords
 from search_spaces.errors import UserError
 
 PROBE_SECONDS = 20.0
@@ -161,9 +162,22 @@ def _refuse_wrong_token(address: str) -> None:
         )
 
 
+@contextmanager
+def command_line_without_passwords() -> Iterator[None]:
+    """Has Ray, which shows the command line of every driver to the whole cluster, record ours without passwords."""
+    utilities = ray._private.utils
+    original = utilities.get_entrypoint_name
+    utilities.get_entrypoint_name = lambda: without_passwords(original())
+    try:
+        yield
+    finally:
+        utilities.get_entrypoint_name = original
+
+
 def _connect(address: str) -> None:
     try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        with command_line_without_passwords():
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except Exception as error:  # noqa: BLE001 - whatever Ray raises, the user learns it in one line
         reason = " ".join(str(error).split())[:300]
         remedy = "run this on a node of the cluster, with the Python and Ray of the cluster, and its token"
