@@ -29,7 +29,7 @@ from sqlalchemy import (
 )
 
 from db.trial import SearchState, TrialState
-from search_spaces.errors import Conflict, NewerFormat
+from search_spaces.errors import Conflict, NewerFormat, NotFound
 
 VERSION = "0002"
 _NO_LONGER_READ = (None, "0001")
@@ -174,9 +174,12 @@ def check(connection: Connection, where: str) -> None:
     """Makes sure that the database at `where` is ours and of this version.
 
     Raises:
+        NotFound: it has no tables at all.
         Conflict: it was made by another program, or by a nas before the first release.
         NewerFormat: it was made by a newer nas.
     """
+    if is_empty(connection):
+        raise NotFound(f"{where} is empty; the first search makes its tables")
     if not inspect(connection).has_table(schema_version.name):
         raise Conflict(f"{where} was not made by nas; give another database with --db")
     version = connection.execute(select(schema_version.c.version_num)).scalar()

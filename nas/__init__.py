@@ -53,7 +53,7 @@ def resume(
 ) -> "SearchResult":
     """Continues an interrupted search to its end and returns what it found.
 
-    `changes` are keys of the run that are to have another value from now on: `workers`, `cluster`, `insecure`.
+    `changes` are keys of the run that are to have another value from now on, some of `nas.run.CHANGEABLE`.
     `trust_code` lets it run the code that the search names as `module:attribute`: a space, evaluator or controller.
 
     Raises:

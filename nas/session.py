@@ -82,8 +82,8 @@ class Session:
         self._looked_at = -math.inf
         self._began = time.monotonic()
         self._restore()
-        self._finished_before = self._tally.finished
         self._arrivals.take_up(self._is_wanted)
+        self._finished_before = self._tally.finished
         self._listener(self.progress)
 
     def close(self) -> None:

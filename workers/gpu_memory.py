@@ -3,7 +3,8 @@
 A candidate is admitted to a GPU while the predictions of all that run there, each times a correction, and a reserve for
 each worker's CUDA context fit into its memory. The correction follows what was measured: it is the largest ratio of
 measured to predicted bytes among the latest candidates, and grows when one runs out of memory. One that is larger than a
-whole GPU is let onto an empty one, where it fails by itself and harms nobody.
+whole GPU is let onto an empty one, where it fails by itself and harms nobody. Of workers without a GPU it only knows who
+is to be alone on a node.
 """
 
 from collections import deque
@@ -23,7 +24,7 @@ OUT_OF_MEMORY_GROWTH = 1.5
 class GpuMemory:
     """What is spoken for on each GPU, in bytes."""
 
-    _sizes: dict[str, int] = field(default_factory=dict)
+    _sizes: dict[str, int | None] = field(default_factory=dict)
     _workers: dict[str, set[str]] = field(default_factory=dict)
     _spoken_for: dict[str, dict[int, int]] = field(default_factory=dict)
     _alone: dict[str, int] = field(default_factory=dict)
@@ -37,10 +38,14 @@ class GpuMemory:
     @property
     def usage(self) -> dict[str, tuple[int, int]]:
         """For each GPU the bytes spoken for, and all that it has."""
-        return {device: (self._reserved(device) + self._taken(device), size) for device, size in self._sizes.items()}
+        return {
+            device: (self._reserved(device) + self._taken(device), size)
+            for device, size in self._sizes.items()
+            if size is not None
+        }
 
-    def add_worker(self, worker: str, device: str, size_bytes: int) -> None:
-        """A worker has started on this GPU."""
+    def add_worker(self, worker: str, device: str, size_bytes: int | None) -> None:
+        """A worker has started on this GPU, or on a node, whose size is None."""
         self._sizes[device] = size_bytes
         self._workers.setdefault(device, set()).add(worker)
 
@@ -55,8 +60,9 @@ class GpuMemory:
             return True
         if alone or device in self._alone:
             return False
+        size = self._sizes[device]
         needed = self._corrected(predicted_bytes)
-        return self._reserved(device) + self._taken(device) + needed <= self._sizes[device]
+        return size is None or self._reserved(device) + self._taken(device) + needed <= size
 
     def begin(self, device: str, number: int, predicted_bytes: int, *, alone: bool = False) -> None:
         """The candidate of this number begins on this GPU."""

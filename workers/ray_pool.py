@@ -45,8 +45,9 @@ class RayPoolExecutor:
     gone when `run` ends.
 
     Raises:
-        UserError: less than one worker or slot, no time at all, or a Ray that cannot be used.
-        RuntimeError: workers cannot start, or the source has no task although none is out and it is not finished.
+        UserError: less than one worker or slot, no time at all, a Ray that cannot be used, or workers that cannot start.
+        RuntimeError: no worker has started for a long time, or the source has no task although none is out and it is not
+            finished.
     """
 
     evaluator: Evaluator
@@ -131,6 +132,7 @@ class _Pool:
                 self._take()
             elif self.source.is_blocked:
                 time.sleep(LOOK_SECONDS)
+                self._watch()
             elif not self.source.finished:
                 raise RuntimeError("the work source has no task although none is out and it is not finished")
 
@@ -146,19 +148,16 @@ class _Pool:
     def _hand_out(self) -> None:
         for name in list(self.idle):
             task = self._task_for(name)
-            if task is None and not self.goes_by_memory:
+            if task is None and not self.held:
                 return
             if task is not None:
                 self._begin(task, name)
 
     def _task_for(self, name: str) -> EvaluationTask | None:
         """The next task that fits where this worker runs; others are held until there is room for them."""
-        if not self.goes_by_memory:
-            return self.source.next_task(name)
         device = self.places[name].device
-        assert device is not None
         for task in list(self.held):
-            if self.memory.admits(device, self.evaluator.device_bytes(task.architecture), alone=task.alone):
+            if self.memory.admits(device, self._predicted_bytes(task), alone=task.alone):
                 self.held.remove(task)
                 return task
             if task.alone:
@@ -168,28 +167,31 @@ class _Pool:
             drawn = self.source.next_task(name)
             if drawn is None:
                 return None
-            if self.memory.admits(device, self.evaluator.device_bytes(drawn.architecture), alone=drawn.alone):
+            if self.memory.admits(device, self._predicted_bytes(drawn), alone=drawn.alone):
                 return drawn
             self.held.append(drawn)
         return None
 
+    def _predicted_bytes(self, task: EvaluationTask) -> int:
+        """What a task is predicted to take of a GPU, where that decides."""
+        return self.evaluator.device_bytes(task.architecture) if self.goes_by_memory else 0
+
     def _begin(self, task: EvaluationTask, name: str) -> None:
         del self.idle[name]
-        running = _Running(task, name, time.monotonic())
-        device = self.places[name].device
-        if device is not None:
-            running.predicted_bytes = self.evaluator.device_bytes(task.architecture)
-            self.memory.begin(device, task.number, running.predicted_bytes, alone=task.alone)
+        running = _Running(task, name, time.monotonic(), self._predicted_bytes(task))
+        self.memory.begin(self.places[name].device, task.number, running.predicted_bytes, alone=task.alone)
         self.running[name] = running
         self.calls[self.actors[name].fetch.remote(task)] = name
 
     def _take(self) -> None:
         """Waits until a worker has started, has news or is gone, and passes on what all of them have by then."""
-        if not ray.wait(list(self.calls), num_returns=1, timeout=LOOK_SECONDS)[0]:
+        ready, others = ray.wait(list(self.calls), num_returns=1, timeout=LOOK_SECONDS)
+        if not ready:
             self._watch()
             return
-        # One after the other would let those at the end of the list wait.
-        ready, _ = ray.wait(list(self.calls), num_returns=len(self.calls), timeout=0)
+        if others:
+            # One after the other would let those at the end of the list wait.
+            ready += ray.wait(others, num_returns=len(others), timeout=0)[0]
         for call in ready:
             name = self.calls.pop(call)
             try:
@@ -209,8 +211,7 @@ class _Pool:
     def _place(self, name: str, place: Place) -> None:
         self.places[name] = place
         self.idle[name] = None
-        if place.device is not None:
-            self.memory.add_worker(name, place.device, place.gpu_bytes)
+        self.memory.add_worker(name, place.device, place.memory_bytes)
 
     def _pass_on(self, name: str, news: list[News]) -> None:
         running = self.running[name]
@@ -257,14 +258,12 @@ class _Pool:
         self._free(running)
 
     def _free(self, running: _Running) -> None:
-        device = self.places[running.worker].device
-        if device is not None:
-            self.memory.end(device, running.task.number)
+        self.memory.end(self.places[running.worker].device, running.task.number)
 
     def _lose(self, name: str, error: RayError) -> None:
         """A worker is dead: another one starts, and what it was at is lost."""
         if isinstance(error, RayActorError) and error.actor_init_failed:
-            raise RuntimeError(f"workers cannot start: {error}") from error
+            raise UserError(f"workers cannot start: {_last_line(error)}; mend that on every node") from error
         running = self._replace(name)
         if running is not None:
             reason = f"the worker {name} died: {_first_line(error)}"
@@ -301,6 +300,11 @@ class _Pool:
             reason = f"killed: it showed nothing for {self.deadline_seconds:g} s"
             seconds = now - running.heard_at
             self.source.finish(running.task.number, Outcome(TrialState.FAILED, seconds, running.worker, {}, reason))
+
+
+def _last_line(error: Exception) -> str:
+    """Where Ray quotes a traceback, the line that says what has happened."""
+    return next((line.strip() for line in reversed(str(error).splitlines()) if line.strip()), type(error).__name__)
 
 
 def _first_line(error: Exception) -> str:

@@ -30,9 +30,14 @@ class Place:
     gpu_bytes: int = 0
 
     @property
-    def device(self) -> str | None:
-        """A name of the GPU that no other GPU of the cluster has."""
-        return None if self.gpu is None else f"{self.node[:8]}/{self.gpu}"
+    def device(self) -> str:
+        """A name of what its candidates share memory on: a GPU, or the node."""
+        return self.node[:8] if self.gpu is None else f"{self.node[:8]}/{self.gpu}"
+
+    @property
+    def memory_bytes(self) -> int | None:
+        """The memory of the GPU; None for a node, whose memory nobody predicts."""
+        return None if self.gpu is None else self.gpu_bytes
 
 
 @dataclass(frozen=True, slots=True)

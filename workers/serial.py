@@ -4,9 +4,12 @@ import time
 from dataclasses import dataclass
 
 from workers.attempt import attempt
+from workers.stopping import watch
 from workers.task import EvaluationTask, Evaluator, Outcome, WorkSource
 
 WORKER = "serial"
+
+HEARTBEAT_SECONDS = 1.0
 
 BLOCKED_SECONDS = 0.5
 """How long to wait before a source that has work, but not now, is asked again."""
@@ -27,12 +30,23 @@ class SerialExecutor:
         return 1
 
     def run(self, source: WorkSource) -> None:
+        beat = _Heartbeat(source)
+        # Stop points come with every batch, so that a long epoch is no silence.
+        before = watch(beat)
+        try:
+            self._run(source, beat)
+        finally:
+            watch(before)
+
+    def _run(self, source: WorkSource, beat: "_Heartbeat") -> None:
         while not source.finished:
             task = source.next_task(WORKER)
             if task is not None:
                 source.finish(task.number, self._outcome(task, source))
+                beat()
             elif source.is_blocked:
                 time.sleep(BLOCKED_SECONDS)
+                beat()
             elif not source.finished:
                 raise RuntimeError("the work source has no task although none is out and it is not finished")
 
@@ -45,3 +59,17 @@ class SerialExecutor:
         except StopIteration as end:
             outcome: Outcome = end.value
             return outcome
+
+
+class _Heartbeat:
+    """Tells a source now and then that its work goes on; as a question whether to stop, it says no."""
+
+    def __init__(self, source: WorkSource) -> None:
+        self._source = source
+        self._last = time.monotonic()
+
+    def __call__(self) -> bool:
+        if time.monotonic() - self._last >= HEARTBEAT_SECONDS:
+            self._last = time.monotonic()
+            self._source.heartbeat({})
+        return False

@@ -21,6 +21,8 @@ def stop_point() -> None:
         raise Stopped
 
 
-def watch(is_stopped: Callable[[], bool]) -> None:
-    """Has the stop points of this thread ask `is_stopped` from now on."""
+def watch(is_stopped: Callable[[], bool]) -> Callable[[], bool]:
+    """Has the stop points of this thread ask `is_stopped` from now on; returns whom they asked before."""
+    before = _is_stopped.get()
     _is_stopped.set(is_stopped)
+    return before

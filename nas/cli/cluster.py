@@ -119,7 +119,7 @@ def _show(found: "Cluster", db: str, database: str | None) -> None:
     table = [
         (
             node.address,
-            node.cpus,
+            f"{node.cpus:g}",
             ", ".join(sorted(set(node.gpu_names))) or "–",
             bytes_text(sum(node.gpu_bytes)) if node.gpu_bytes else "–",
             node.python or "–",

@@ -33,6 +33,15 @@ TuneDirectoryOption = Annotated[
 InsecureFlag = Annotated[bool, typer.Option("--insecure", help="Accept a cluster that asks for no token.")]
 
 
+SlotsOption = Annotated[
+    str | None,
+    typer.Option(metavar="auto|N", help="How many candidates share a GPU: by predicted memory (auto), or N."),
+]
+DeadlineOption = Annotated[
+    float | None, typer.Option(metavar="SECONDS", help="Kill a worker that has shown nothing for so long (3600).")
+]
+
+
 def search(
     file: Annotated[Path | None, typer.Argument(metavar="[FILE.toml]", help="A run file; flags override it.")] = None,
     space: Annotated[
@@ -92,14 +101,8 @@ def search(
     tune_directory: TuneDirectoryOption = None,
     cluster: ClusterOption = None,
     insecure: InsecureFlag = False,
-    slots_per_gpu: Annotated[
-        str | None,
-        typer.Option(metavar="auto|N", help="How many candidates share a GPU: by predicted memory (auto), or N."),
-    ] = None,
-    deadline: Annotated[
-        float | None,
-        typer.Option(metavar="SECONDS", help="Kill a worker that has shown nothing for so long (3600)."),
-    ] = None,
+    slots_per_gpu: SlotsOption = None,
+    deadline: DeadlineOption = None,
     objective: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME[:max|min]", help="What to optimise (val_accuracy:max); may be given several times."),
@@ -108,11 +111,14 @@ def search(
         list[str] | None, typer.Option(metavar="TEXT", help='A hard bound, such as "macs<=50e6"; several are allowed.')
     ] = None,
     db: Annotated[
-        str | None, typer.Option(metavar="URL", help="The database (nas.db): a path or sqlite:///path.")
+        str | None, typer.Option(metavar="URL", help="The database (nas.db): a path or postgresql://…")
     ] = None,
     checkpoints: Annotated[
         str | None,
         typer.Option(metavar="PLACE", help="Where trainings keep their state (DB.checkpoints): a directory, s3://…."),
+    ] = None,
+    weights: Annotated[
+        str | None, typer.Option(metavar="DIRECTORY", help="Where trained weights are kept (beside a database file).")
     ] = None,
     name: Annotated[str | None, typer.Option(help="What to call the search.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the run and three samples; start nothing.")] = False,
@@ -151,7 +157,8 @@ def search(
         "tune_directory": tune_directory,
         "cluster": cluster,
         "insecure": insecure or None,
-        "slots_per_gpu": None if slots_per_gpu in (None, "auto") else parse_slots(slots_per_gpu),
+        "slots_per_gpu": _slots(slots_per_gpu),
+        "weights": weights,
         "deadline": deadline,
         "objectives": objective or None,
         "constraints": constraint or None,
@@ -176,13 +183,22 @@ def resume(
     cluster: ClusterOption = None,
     insecure: InsecureFlag = False,
     workers: Annotated[int | None, typer.Option(help="How many are trained at once (as the search began).")] = None,
+    slots_per_gpu: SlotsOption = None,
+    deadline: DeadlineOption = None,
     tune_directory: TuneDirectoryOption = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Continue a search that was interrupted, here or on another machine."""
     from nas.run import resume as run_resume
 
-    changes = {"cluster": cluster, "insecure": insecure or None, "workers": workers, "tune_directory": tune_directory}
+    changes = {
+        "cluster": cluster,
+        "insecure": insecure or None,
+        "workers": workers,
+        "slots_per_gpu": _slots(slots_per_gpu),
+        "deadline": deadline,
+        "tune_directory": tune_directory,
+    }
     given = {key: value for key, value in changes.items() if value is not None}
     _run(
         lambda listener: run_resume(name, db, trust_code=trust_code, changes=given, listener=listener),
@@ -262,8 +278,10 @@ def _show_plan(prepared: "Prepared", *, as_json: bool) -> None:
     stderr().print("dry run: nothing was started or written", markup=False, soft_wrap=True)
 
 
-def parse_slots(text: str) -> int:
-    """The number of slots in `--slots-per-gpu`."""
+def _slots(text: str | None) -> int | None:
+    """The number of slots in `--slots-per-gpu`; None for `auto`."""
+    if text in (None, "auto"):
+        return None
     if not text.isdecimal():
         raise UserError(f"--slots-per-gpu {text!r}: give a whole number, or auto")
     return int(text)

@@ -88,7 +88,9 @@ def condition(distances: Array, values: Array, counts: Array, parameters: Parame
 def fit(distances: Array, values: Array, counts: Array) -> Parameters:
     """The parameters of maximal likelihood times prior (`negative_log_density`) for observations as of `condition`."""
     start, _ = _prior(distances)
-    found = minimize(negative_log_density, start, args=(distances, values, counts), jac=True, method="L-BFGS-B")
+    # A first step may reach so far that numbers overflow; the line search then comes back.
+    with numpy.errstate(over="ignore", invalid="ignore"):
+        found = minimize(negative_log_density, start, args=(distances, values, counts), jac=True, method="L-BFGS-B")
     return Parameters(tuple(float(weight) for weight in numpy.exp(found.x[:-1])), float(numpy.exp(found.x[-1])))
 
 

@@ -171,7 +171,7 @@ def test_a_result_that_cannot_be_sent_fails_its_task_only() -> None:
 
 def test_an_evaluator_that_no_worker_can_receive_is_an_error_and_not_a_storm_of_lost_tasks() -> None:
     source = ListSource(tasks(4))
-    with pytest.raises(RuntimeError, match="workers cannot start"):
+    with pytest.raises(UserError, match="workers cannot start: LookupError: cannot be unpickled; mend"):
         RayPoolExecutor(Explosive(), workers=2).run(source)
     assert source.outcomes == {}
     assert source.losses == []
