@@ -46,8 +46,7 @@ class RayPoolExecutor:
 
     Raises:
         UserError: less than one worker or slot, no time at all, a Ray that cannot be used, or workers that cannot start.
-        RuntimeError: no worker has started for a long time, or the source has no task although none is out and it is not
-            finished.
+        RuntimeError: the source has no task although none is out and it is not finished.
     """
 
     evaluator: Evaluator
@@ -198,7 +197,10 @@ class _Pool:
                 found = ray.get(call)
             except RayTaskError as error:
                 # Evaluators' exceptions never come this way: what did is a task or result that cannot be pickled.
-                self._fail(name, " ".join(f"{type(error.cause).__name__}: {error.cause}".split()))
+                reason = " ".join(f"{type(error.cause).__name__}: {error.cause}".split())
+                if name not in self.running:
+                    raise UserError(f"workers cannot start: {reason}; mend that on every node") from error
+                self._fail(name, reason)
             except RayError as error:
                 self._lose(name, error)
             else:
@@ -291,15 +293,16 @@ class _Pool:
         self.source.heartbeat(self.memory.usage)
         if not self.places and now - self.began_at > START_SECONDS:
             free = ray.available_resources()
-            raise RuntimeError(
+            raise UserError(
                 f"no worker has started within {START_SECONDS:g} s; this Ray has {free.get('CPU', 0):g} CPUs and "
-                f"{free.get('GPU', 0):g} GPUs free"
+                f"{free.get('GPU', 0):g} GPUs free: end what holds the others, or ask for fewer workers"
             )
         for running in [each for each in self.running.values() if now - each.heard_at > self.deadline_seconds]:
             self._replace(running.worker)
             reason = f"killed: it showed nothing for {self.deadline_seconds:g} s"
-            seconds = now - running.heard_at
-            self.source.finish(running.task.number, Outcome(TrialState.FAILED, seconds, running.worker, {}, reason))
+            failed = Outcome(TrialState.FAILED, now - running.heard_at, running.worker, {}, reason)
+            outcome = stopped(failed, running.stopped_at) if running.stopped_at else failed
+            self.source.finish(running.task.number, outcome)
 
 
 def _last_line(error: Exception) -> str:
