@@ -45,6 +45,9 @@ benchmark: install  ## Every figure that the documents quote.
 	$(BIN)/python benchmarks/nasbench101_count.py
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/checkpoint_overhead.py
+	$(BIN)/python benchmarks/training_overhead.py
+	$(BIN)/python benchmarks/search_throughput.py
+	$(BIN)/python benchmarks/many_workers.py
 
 clean:
 	rm -rf .venv demo build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
