@@ -243,7 +243,7 @@ def _cluster_of(driver: int) -> tuple[str, Path]:
             if reaper.__file__ in arguments:
                 marker = arguments[-2]
                 titles = [" ".join(each.cmdline()) for each in reaper.marked_processes(marker)]
-                if any("ray::Worker" in title or "ray::_Worker" in title for title in titles):
+                if any("ray::Worker" in title for title in titles):
                     return marker, Path(arguments[-1])
         time.sleep(0.2)
     raise AssertionError("no worker has started")
