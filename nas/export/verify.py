@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+import psutil
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
@@ -97,8 +98,9 @@ def reference_module(model: Model) -> nn.Module:
     """Our own module in evaluation mode, with the model's weights or else with seeded ones and calibrated batch norms.
 
     Raises:
-        UserError: the weights do not fit the architecture.
+        UserError: the weights do not fit the architecture, or it is too large for this machine.
     """
+    _refuse_too_large(model.architecture)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         module = to_module(model.architecture)
@@ -130,6 +132,18 @@ def check_weights(architecture: Architecture, weights: bytes) -> None:
                 f"the weights do not fit the architecture: {name!r} is {found} there, {wanted} here; "
                 "give the weights of this architecture"
             )
+
+
+def _refuse_too_large(architecture: Architecture) -> None:
+    """Refuses what this process and the clean one cannot both hold: a few lines can name any number of weights."""
+    with torch.device("meta"):
+        needed = 2 * sum(tensor.nbytes for tensor in to_module(architecture).state_dict().values())
+    free = psutil.virtual_memory().available
+    if needed > free:
+        raise UserError(
+            f"a network whose weights take {needed // 2:,} bytes cannot be verified with {free:,} bytes of free memory; "
+            "export it elsewhere, or as json alone"
+        )
 
 
 def random_inputs(shapes: tuple[Shape, ...], *, seed: int) -> tuple[Array, ...]:

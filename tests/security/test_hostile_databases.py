@@ -225,6 +225,19 @@ def test_no_other_key_names_code(trained: Path, run: Run, canary: Canary, keys: 
     assert state(trained) == before
 
 
+def test_a_network_that_no_machine_holds(trained: Path, run: Run) -> None:
+    key = nas.results("s", db="nas.db").best.key
+    nodes = [["x", {"op": "Input"}, []], ["y", {"op": "Linear", "out_features": 2**24}, [0]]]
+    document: dict[str, Any] = {"format": "nas.architecture", "version": 1, "input_shapes": [[2**24]], "cells": []}
+    document["graph"] = {"nodes": nodes, "outputs": [["out", 1]]}
+    change("UPDATE architectures SET document = ? WHERE key = ?", json.dumps(document), key)
+    change("UPDATE trials SET weights_sha256 = NULL")
+    assert run("show", key).code == 0
+    before = state(trained)
+    check_refused(run("export", key, "--out", "model"), 2, "free memory")
+    assert state(trained) == before
+
+
 def test_where_a_recorded_run_would_lead(
     trained: Path, run: Run, others: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
