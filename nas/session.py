@@ -82,7 +82,9 @@ class Session:
         self._looked_at = -math.inf
         self._began = time.monotonic()
         self._restore()
+        self._finished_before = self._tally.finished
         self._arrivals.take_up(self._is_wanted)
+        # What was only recorded now says nothing of this session's rate either.
         self._finished_before = self._tally.finished
         self._listener(self.progress)
 

@@ -133,7 +133,7 @@ class TestUnreachable:
 class TestContent:
     @pytest.mark.parametrize("mode", ["write", "read"])
     def test_only_create_makes_tables(self, empty: str, mode: Mode) -> None:
-        assert "not made by nas" in refused(empty, Conflict, mode)
+        assert "is empty; the first search makes its tables" in refused(empty, NotFound, mode)
         with psycopg.connect(empty) as connection:
             assert connection.execute("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'").fetchone() == (0,)
 

@@ -124,7 +124,7 @@ class TestAbsent:
     def test_empty_file_is_filled(self, tmp_path: Path) -> None:
         path = tmp_path / "nas.db"
         path.touch()
-        with pytest.raises(Conflict, match="not made by nas"):
+        with pytest.raises(NotFound, match="is empty; the first search makes its tables"):
             Store.open(str(path), mode="write")
         assert path.stat().st_size == 0
         with Store.open(str(path), mode="create") as store:

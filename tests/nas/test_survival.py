@@ -73,7 +73,7 @@ def test_a_killed_worker_costs_its_trial_one_attempt_and_the_search_goes_on(tmp_
 
 
 def is_worker(process: psutil.Process) -> bool:
-    return " ".join(process.cmdline()).startswith("ray::_Worker")
+    return " ".join(process.cmdline()).startswith("ray::Worker")
 
 
 @pytest.mark.xdist_group("ray")
