@@ -213,8 +213,13 @@ def _run(start: "Callable[[Callable[[Progress], None]], SearchResult]", *, as_js
 
     display = ProgressDisplay(stderr())
     try:
-        with interruptible_once(), display:
-            result = start(display.update)
+        with interruptible_once() as interruption, display:
+
+            def listen(progress: "Progress") -> None:
+                interruption.check()
+                display.update(progress)
+
+            result = start(listen)
     except (KeyboardInterrupt, Terminated):
         if display.search_name is not None:
             stderr().print(

@@ -77,9 +77,12 @@ class Server:
         with unprivileged():
             if os.access(found / "postgres", os.X_OK, effective_ids=os.access in os.supports_effective_ids):
                 return found
-        copied = self.directory / "postgresql"
-        shutil.copytree(found.parent, copied, symlinks=True)
-        return copied / found.name
+        # Beside the package lie libraries that its programs look for by the way from them.
+        package, installed = found.parent.parent, found.parent
+        shutil.copytree(installed, self.directory / package.name / installed.name, symlinks=True)
+        for libraries in package.parent.glob(f"{package.name}.libs"):
+            shutil.copytree(libraries, self.directory / libraries.name, symlinks=True)
+        return self.directory / package.name / installed.name / found.name
 
 
 def binaries() -> Path:

@@ -100,7 +100,7 @@ def connect(address: str, **environment: str) -> subprocess.CompletedProcess[str
 def test_the_cluster_demands_its_token_has_no_dashboard_and_dies_with_its_killed_driver() -> None:
     with driver(300) as running:
         assert running.address.startswith("127.")
-        assert within(60, lambda: len(running.processes("ray::Worker")) == 2)
+        assert within(60, lambda: len(running.processes("ray::Worker.fetch")) == 2)
 
         token = running.directory / "token"
         assert token.stat().st_mode & 0o777 == 0o600
@@ -128,7 +128,7 @@ def test_two_clusters_of_one_driver_end_normally_and_by_an_interruption() -> Non
 
         running.read_cluster()
         assert running.directory != first
-        assert within(60, lambda: len(running.processes("ray::Worker")) == 2)
+        assert within(60, lambda: len(running.processes("ray::Worker.fetch")) == 2)
         # Ctrl-C goes to everything in the foreground, Ray's processes too.
         os.killpg(running.process.pid, signal.SIGINT)
         output, errors = running.process.communicate(timeout=60)
