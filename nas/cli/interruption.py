@@ -26,25 +26,26 @@ class Interruption:
     """
 
     def __init__(self) -> None:
-        self._number: int | None = None
+        self.number: int | None = None
+        """The signal that has come."""
         self._came_at = 0.0
 
     def check(self) -> None:
         """Raises again where a signal has had time enough to end the work, and has not.
 
         Raises:
-            KeyboardInterrupt: it was Ctrl-C.
-            Terminated: it was SIGTERM.
+            KeyboardInterrupt: a signal has come, whichever it was.
         """
-        if self._number is not None and time.monotonic() - self._came_at > SWALLOWED_SECONDS:
-            raise _raised_by(self._number)
+        if self.number is not None and time.monotonic() - self._came_at > SWALLOWED_SECONDS:
+            raise KeyboardInterrupt
 
     def come(self, number: int, frame: FrameType | None) -> None:
         """The handler of the signals."""
         for each in _SIGNALS:
             signal.signal(each, signal.SIG_IGN)
-        self._number, self._came_at = number, time.monotonic()
-        raise _raised_by(number)
+        self.number, self._came_at = number, time.monotonic()
+        # For either signal: of other exceptions Ray makes its own.
+        raise KeyboardInterrupt
 
 
 @contextmanager
@@ -59,10 +60,10 @@ def interruptible_once() -> Iterator[Interruption]:
     before = {number: signal.signal(number, interruption.come) for number in _SIGNALS}
     try:
         yield interruption
+    except KeyboardInterrupt:
+        if interruption.number == signal.SIGTERM:
+            raise Terminated(TERMINATED) from None
+        raise
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _raised_by(number: int) -> BaseException:
-    return Terminated(TERMINATED) if number == signal.SIGTERM else KeyboardInterrupt()
