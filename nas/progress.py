@@ -1,6 +1,7 @@
 """How far a search has come, as one value that any display can show."""
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from db.trial import UNBOUNDED, Trial
@@ -15,6 +16,22 @@ class WorkerProgress:
     epoch: int
     epochs: int
     seconds: float
+
+
+def at_work(trials: Iterable[Trial], epochs_measured: Callable[[int], int]) -> tuple[WorkerProgress, ...]:
+    """What the workers of these running trials are at."""
+    now = time.time()
+    return tuple(
+        WorkerProgress(
+            worker=trial.worker or "",
+            number=trial.number or 0,
+            epoch=epochs_measured(trial.number or 0),
+            epochs=trial.fidelity,
+            # Clocks may have been put back since.
+            seconds=max(0.0, now - (trial.started_at or now)),
+        )
+        for trial in trials
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from nas.early_stopping import NEVER, SuccessiveHalving
 from nas.front_weights import FrontWeights
 from nas.observations import Observations
 from nas.pareto import gains_of
-from nas.progress import Progress, WorkerProgress
+from nas.progress import Progress, WorkerProgress, at_work
 from nas.search_plan import SearchPlan
 from nas.spool import Arrival, Spool
 from nas.tally import QUARANTINED, Tally
@@ -174,18 +174,8 @@ class Session:
         if time.monotonic() - self._looked_at < LOOK_SECONDS:
             return self._seen_workers
         self._looked_at = time.monotonic()
-        now = time.time()
         out = [self._trials[number] for number in self._out.values()]
-        self._seen_workers = tuple(
-            WorkerProgress(
-                worker=trial.worker or "",
-                number=trial.number or 0,
-                epoch=len(self._measurements.get(trial.number or 0, ())),
-                epochs=trial.fidelity,
-                seconds=max(0.0, now - (trial.started_at or now)),
-            )
-            for trial in out
-        )
+        self._seen_workers = at_work(out, lambda number: len(self._measurements.get(number, ())))
         return self._seen_workers
 
     @property

@@ -15,6 +15,7 @@ from workers.attempt import stopped
 from workers.gpu_memory import GpuMemory
 from workers.ray_cluster import cluster
 from workers.ray_connection import Connection
+from workers.ray_executors import cannot_start, check_settings, gpu_count, gpu_share
 from workers.ray_worker import News, Place, Worker
 from workers.task import EvaluationTask, Evaluator, Outcome, WorkSource
 
@@ -56,33 +57,21 @@ class RayPoolExecutor:
     connection: Connection | None = None
 
     def __post_init__(self) -> None:
-        if self.workers < 1:
-            raise UserError(f"workers must be at least 1, got {self.workers}")
-        if self.slots_per_gpu is not None and self.slots_per_gpu < 1:
-            raise UserError(f"slots_per_gpu must be at least 1, got {self.slots_per_gpu}; leave it out to go by memory")
-        if not self.deadline_seconds > 0:
-            raise UserError(f"deadline must be more than 0 seconds, got {self.deadline_seconds:g}")
+        check_settings(self.workers, self.slots_per_gpu, self.deadline_seconds)
 
     def run(self, source: WorkSource) -> None:
         with cluster(self.connection, cpus=self.workers):
-            gpus = int(ray.cluster_resources().get("GPU", 0))
             pool = _Pool(
                 source,
                 self.evaluator,
-                gpu_share=self._gpu_share(gpus),
-                goes_by_memory=gpus > 0 and self.slots_per_gpu is None,
+                gpu_share=gpu_share(self.workers, self.slots_per_gpu),
+                goes_by_memory=gpu_count() > 0 and self.slots_per_gpu is None,
                 deadline_seconds=self.deadline_seconds,
             )
             try:
                 pool.run([f"ray{index}" for index in range(self.workers)])
             finally:
                 pool.close()
-
-    def _gpu_share(self, gpus: int) -> float:
-        if not gpus:
-            return 0.0
-        # A worker must fit on one GPU, so the share is that of the fullest.
-        return 1 / (self.slots_per_gpu or math.ceil(self.workers / gpus))
 
 
 _Actor: Any = ray.remote(num_cpus=1, max_restarts=0, max_task_retries=0, concurrency_groups={"control": 1})(Worker)
@@ -265,7 +254,7 @@ class _Pool:
     def _lose(self, name: str, error: RayError) -> None:
         """A worker is dead: another one starts, and what it was at is lost."""
         if isinstance(error, RayActorError) and error.actor_init_failed:
-            raise UserError(f"workers cannot start: {_last_line(error)}; mend that on every node") from error
+            raise cannot_start(error) from error
         running = self._replace(name)
         if running is not None:
             reason = f"the worker {name} died: {_first_line(error)}"
@@ -303,11 +292,6 @@ class _Pool:
             failed = Outcome(TrialState.FAILED, now - running.heard_at, running.worker, {}, reason)
             outcome = stopped(failed, running.stopped_at) if running.stopped_at else failed
             self.source.finish(running.task.number, outcome)
-
-
-def _last_line(error: Exception) -> str:
-    """Where Ray quotes a traceback, the line that says what has happened."""
-    return next((line.strip() for line in reversed(str(error).splitlines()) if line.strip()), type(error).__name__)
 
 
 def _first_line(error: Exception) -> str:

@@ -21,6 +21,7 @@ from ray.tune.experiment import Trial
 from search_spaces.errors import UserError
 from workers.ray_cluster import cluster
 from workers.ray_connection import Connection
+from workers.ray_executors import check_settings, gpu_share
 from workers.ray_tune_bridge import Bridge, SourceSearcher, SourceStopper, WorkerCallback
 from workers.ray_tune_worker import trainable_for
 from workers.task import Evaluator, WorkSource
@@ -67,7 +68,7 @@ class RayTuneExecutor:
 
     Raises:
         UserError: less than one worker or slot, no time at all, a directory that cannot be made, or a Ray that cannot be used.
-        RuntimeError: workers cannot start, or the source has no task although none is out and it is not finished.
+        RuntimeError: the source has no task although none is out and it is not finished.
     """
 
     evaluator: Evaluator
@@ -79,14 +80,7 @@ class RayTuneExecutor:
     connection: Connection | None = None
 
     def __post_init__(self) -> None:
-        if self.workers < 1:
-            raise UserError(f"workers must be at least 1, got {self.workers}")
-        if self.slots_per_gpu is not None and self.slots_per_gpu < 1:
-            raise UserError(
-                f"slots_per_gpu must be at least 1, got {self.slots_per_gpu}; leave it out to spread workers"
-            )
-        if not self.deadline_seconds > 0:
-            raise UserError(f"deadline must be more than 0 seconds, got {self.deadline_seconds:g}")
+        check_settings(self.workers, self.slots_per_gpu, self.deadline_seconds)
 
     def run(self, source: WorkSource) -> None:
         bridge = Bridge(source, workers=self.workers, deadline_seconds=self.deadline_seconds)
@@ -111,7 +105,7 @@ class RayTuneExecutor:
                 raise bridge.error
 
     def _tuner(self, bridge: Bridge, storage: str) -> Tuner:
-        resources = {"cpu": 1.0, "gpu": self._gpu_share()}
+        resources = {"cpu": 1.0, "gpu": gpu_share(self.workers, self.slots_per_gpu)}
         return Tuner(
             with_resources(trainable_for(self.evaluator), resources),
             tune_config=TuneConfig(
@@ -131,11 +125,6 @@ class RayTuneExecutor:
                 verbose=0,
             ),
         )
-
-    def _gpu_share(self) -> float:
-        gpus = int(ray.cluster_resources().get("GPU", 0))
-        # A worker must fit on one GPU, so the share is that of the fullest.
-        return 1 / (self.slots_per_gpu or math.ceil(self.workers / gpus)) if gpus else 0.0
 
 
 def _made(place: str) -> str:

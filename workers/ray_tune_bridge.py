@@ -21,6 +21,7 @@ from ray.tune.search import Searcher
 
 from db.trial import Measurement, TrialState
 from workers.attempt import stopped
+from workers.ray_executors import cannot_start
 from workers.ray_tune_worker import SEALED, TASK, Sealed
 from workers.task import EvaluationTask, Outcome, WorkSource
 
@@ -111,7 +112,7 @@ class Bridge:
                 # Killed, so this is the error that was to come.
                 self._source.finish(number, running.outcome)
             elif isinstance(error, RayActorError) and error.actor_init_failed:
-                raise RuntimeError(f"workers cannot start: {error}") from error
+                raise cannot_start(error) from error
             elif isinstance(error, RayTaskError):
                 # A result that cannot be pickled.
                 reason = " ".join(f"{type(error.cause).__name__}: {error.cause}".split())

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Mapping
@@ -13,6 +14,7 @@ import pytest
 from db.trial import Measurement, TrialState
 from search_spaces.architecture import Architecture
 from search_spaces.builder import GraphBuilder
+from search_spaces.errors import UserError
 from search_spaces.ops import Activation, Flatten, GlobalPool, Linear, conv2d
 from workers.task import Diverged, Evaluation, EvaluationTask, Executor, Outcome
 
@@ -193,3 +195,42 @@ class ExecutorContract(ABC):
         source.out[99] = tasks(1)[0]
         with pytest.raises(RuntimeError, match="no task"):
             self.make(ToyEvaluator()).run(source)
+
+
+class Unpicklable(ToyEvaluator):
+    """Finds what cannot be sent back, at the first task."""
+
+    def evaluate(self, task: EvaluationTask) -> Generator[Measurement, None, Evaluation]:
+        evaluation = yield from super().evaluate(task)
+        return Evaluation({"score": threading.Lock()}) if task.number == 0 else evaluation
+
+
+def explode() -> ToyEvaluator:
+    raise LookupError("cannot be unpickled")
+
+
+class Explosive(ToyEvaluator):
+    """Can be sent to a worker, but not be received there."""
+
+    def __reduce__(self):
+        return explode, ()
+
+
+class ProcessExecutorContract(ExecutorContract):
+    """Every executor whose workers are processes passes these too."""
+
+    def test_a_result_that_cannot_be_sent_fails_its_task_only(self) -> None:
+        source = ListSource(tasks(4))
+        self.make(Unpicklable()).run(source)
+        assert source.outcomes[0].state is TrialState.FAILED
+        assert source.outcomes[0].reason is not None
+        assert source.outcomes[0].reason.startswith("TypeError: ")
+        assert "\n" not in source.outcomes[0].reason
+        assert [source.outcomes[number].state for number in (1, 2, 3)] == [TrialState.COMPLETE] * 3
+
+    def test_an_evaluator_that_no_worker_can_receive_is_an_error_and_not_a_storm_of_lost_tasks(self) -> None:
+        source = ListSource(tasks(4))
+        with pytest.raises(UserError, match="workers cannot start: LookupError: cannot be unpickled; mend"):
+            self.make(Explosive()).run(source)
+        assert source.outcomes == {}
+        assert source.losses == []

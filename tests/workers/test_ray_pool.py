@@ -1,6 +1,5 @@
 import os
 import signal
-import threading
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ import pytest
 
 from db.trial import Measurement, TrialState
 from search_spaces.errors import UserError
-from tests.contracts.executor import ExecutorContract, ListSource, ToyEvaluator, tasks
+from tests.contracts.executor import ListSource, ProcessExecutorContract, ToyEvaluator, tasks
 from workers.ray_cluster import local_cluster
 from workers.ray_pool import RayPoolExecutor
 from workers.serial import SerialExecutor
@@ -27,7 +26,7 @@ def cluster() -> Iterator[None]:
         yield
 
 
-class TestRayPoolExecutor(ExecutorContract):
+class TestRayPoolExecutor(ProcessExecutorContract):
     def make(self, evaluator: ToyEvaluator) -> RayPoolExecutor:
         return RayPoolExecutor(evaluator, workers=2)
 
@@ -138,43 +137,6 @@ def test_a_task_that_is_stopped_frees_its_worker_within_a_batch_and_not_an_epoch
     begun = (tmp_path / "diary").read_text().splitlines().count("0 2")
     # One that is on its way when the answer comes, and on a busy machine some more.
     assert begun < 30
-
-
-class Unpicklable(ToyEvaluator):
-    """Finds what cannot be sent back, at the first task."""
-
-    def evaluate(self, task: EvaluationTask) -> Generator[Measurement, None, Evaluation]:
-        evaluation = yield from super().evaluate(task)
-        return Evaluation({"score": threading.Lock()}) if task.number == 0 else evaluation
-
-
-def explode() -> ToyEvaluator:
-    raise LookupError("cannot be unpickled")
-
-
-class Explosive(ToyEvaluator):
-    """Can be sent to a worker, but not be received there."""
-
-    def __reduce__(self):
-        return explode, ()
-
-
-def test_a_result_that_cannot_be_sent_fails_its_task_only() -> None:
-    source = ListSource(tasks(4))
-    RayPoolExecutor(Unpicklable(), workers=2).run(source)
-    assert source.outcomes[0].state is TrialState.FAILED
-    assert source.outcomes[0].reason is not None
-    assert source.outcomes[0].reason.startswith("TypeError: ")
-    assert "\n" not in source.outcomes[0].reason
-    assert [source.outcomes[number].state for number in (1, 2, 3)] == [TrialState.COMPLETE] * 3
-
-
-def test_an_evaluator_that_no_worker_can_receive_is_an_error_and_not_a_storm_of_lost_tasks() -> None:
-    source = ListSource(tasks(4))
-    with pytest.raises(UserError, match="workers cannot start: LookupError: cannot be unpickled; mend"):
-        RayPoolExecutor(Explosive(), workers=2).run(source)
-    assert source.outcomes == {}
-    assert source.losses == []
 
 
 def test_workers_that_find_no_cpu_wait_and_the_others_do_the_work() -> None:

@@ -4,7 +4,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,14 +13,14 @@ import pytest
 import ray
 from ray.tune import Callback
 
-from db.trial import Measurement, TrialState
+from db.trial import TrialState
 from search_spaces.choices import Genotype
 from search_spaces.errors import UserError
-from tests.contracts.executor import ExecutorContract, ListSource, ToyEvaluator, small_architecture, tasks
+from tests.contracts.executor import ListSource, ProcessExecutorContract, ToyEvaluator, small_architecture, tasks
 from workers.ray_cluster import local_cluster
 from workers.ray_tune import RayTuneExecutor
 from workers.serial import SerialExecutor
-from workers.task import Evaluation, EvaluationTask, Outcome
+from workers.task import EvaluationTask, Outcome
 from workers.training import TrainingEvaluator
 
 
@@ -40,7 +40,7 @@ def nothing_in_the_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
     assert list(home.iterdir()) == []
 
 
-class TestRayTuneExecutor(ExecutorContract):
+class TestRayTuneExecutor(ProcessExecutorContract):
     def make(self, evaluator: ToyEvaluator) -> RayTuneExecutor:
         return RayTuneExecutor(evaluator, workers=2)
 
@@ -90,43 +90,6 @@ def test_a_task_that_always_kills_its_worker_is_lost_as_often_as_it_is_handed_ou
     RayTuneExecutor(ToyEvaluator(always_dies=frozenset({0})), workers=2).run(source)
     assert [number for number, _ in source.losses] == [0, 0]
     assert sorted(source.outcomes) == [1, 2]
-
-
-class Unpicklable(ToyEvaluator):
-    """Finds what cannot be sent back, at the first task."""
-
-    def evaluate(self, task: EvaluationTask) -> Generator[Measurement, None, Evaluation]:
-        evaluation = yield from super().evaluate(task)
-        return Evaluation({"score": threading.Lock()}) if task.number == 0 else evaluation
-
-
-def explode() -> ToyEvaluator:
-    raise LookupError("cannot be unpickled")
-
-
-class Explosive(ToyEvaluator):
-    """Can be sent to a worker, but not be received there."""
-
-    def __reduce__(self):
-        return explode, ()
-
-
-def test_a_result_that_cannot_be_sent_fails_its_task_only() -> None:
-    source = ListSource(tasks(4))
-    RayTuneExecutor(Unpicklable(), workers=2).run(source)
-    assert source.outcomes[0].state is TrialState.FAILED
-    assert source.outcomes[0].reason is not None
-    assert source.outcomes[0].reason.startswith("TypeError: ")
-    assert "\n" not in source.outcomes[0].reason
-    assert [source.outcomes[number].state for number in (1, 2, 3)] == [TrialState.COMPLETE] * 3
-
-
-def test_an_evaluator_that_no_worker_can_receive_is_an_error_and_not_a_storm_of_lost_tasks() -> None:
-    source = ListSource(tasks(4))
-    with pytest.raises(RuntimeError, match="workers cannot start"):
-        RayTuneExecutor(Explosive(), workers=2).run(source)
-    assert source.outcomes == {}
-    assert source.losses == []
 
 
 def test_more_workers_than_cpus_wait_for_one_another() -> None:
